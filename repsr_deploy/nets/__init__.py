@@ -1,0 +1,1 @@
+"""Networks: one file per block family, all built from one frozen `NetSpec`."""
