@@ -1,0 +1,67 @@
+"""What every command line shares: errors as one line on stderr with an exit code, log lines on stderr."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from repsr_deploy.errors import RepsrError
+
+INTERRUPTED = 130
+
+
+def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
+    """Run the command `name` and return its exit code; `args` defaults to the process's own.
+
+    0: done (or the code that the command returns). 1: work failed. 2: bad usage. 130: interrupted. A user's mistake
+    prints `name: error: message` as one line on stderr; any other exception is a defect and passes through.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
+    log_to_stderr(name, logging.WARNING)
+    try:
+        code = app(args=args, prog_name=name, standalone_mode=False)
+    except RepsrError as error:
+        print_error(name, str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        message = error.format_message().rstrip(".")
+        print_error(name, f"{message[:1].lower()}{message[1:]}; see `{name} --help`")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        print_error(name, "interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def print_error(name: str, message: str) -> None:
+    """Print `name: error: message` as one line on stderr, whatever line breaks the message holds."""
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+
+
+def log_to_stderr(name: str, level: int) -> None:
+    """Show log records of this project from `level` on as `name: level: message` lines on stderr."""
+    logger = logging.getLogger("repsr_deploy")
+    for handler in [*logger.handlers]:
+        if isinstance(handler, _StderrHandler):
+            logger.removeHandler(handler)
+    handler = _StderrHandler(name)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+
+
+class _StderrHandler(logging.Handler):
+    """Looks `sys.stderr` up for every record, so that a progress bar that redirects it keeps its line."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self._command = command
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"{self._command}: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)  # noqa: T201
