@@ -1,1 +1,1 @@
-
+"""Export of folded networks to model files."""

@@ -1,0 +1,101 @@
+"""Checkpoints: weights in safetensors, and in its metadata what they are and where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repsr_deploy.errors import ModelFileError, RepsrError
+from repsr_deploy.files import atomic_path
+from repsr_deploy.nets.spec import NetSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from repsr_deploy.nets.network import Network
+
+FORMAT = "repsr-checkpoint-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """Self-description of a checkpoint."""
+
+    spec: NetSpec
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """What made the weights, oldest first; a training run says step, recipe, its hash, data fingerprint and metrics."""
+    data_licence: str = ""
+    """Licences of the photographs that trained the weights; empty when unknown."""
+    psnr: dict[str, Any] = field(default_factory=dict[str, Any])
+    """PSNR table, dB: data set to value."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """String pairs for the safetensors header."""
+        rest = {"history": self.history, "data_licence": self.data_licence, "psnr": self.psnr}
+        return {"format": FORMAT, "spec": self.spec.to_json(), "info": json.dumps(rest, sort_keys=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> CheckpointInfo:
+        """The inverse of `to_metadata`.
+
+        Raises:
+            RepsrError, ValueError, KeyError, TypeError: not what `to_metadata` wrote.
+        """
+        return cls(spec=NetSpec.from_json(metadata["spec"]), **json.loads(metadata["info"]))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the file name is that of a checkpoint; the content is judged when it is read."""
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and string pairs to a safetensors file, atomically."""
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    whole = {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(whole, temporary, dict(metadata))
+
+
+def save_checkpoint(path: Path, net: Network, info: CheckpointInfo) -> None:
+    """Write the weights of `net` and `info` to a .safetensors file, atomically."""
+    assert net.spec == info.spec
+    save_tensors(path, net.state_dict(), info.to_metadata())
+
+
+def load_checkpoint(path: Path) -> tuple[Network, CheckpointInfo]:
+    """Read a checkpoint: the network in evaluation mode, in the data type of the file, and its description.
+
+    Raises:
+        ModelFileError: no such file, no checkpoint of ours, or weights that do not fit the description.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    from repsr_deploy.nets.network import build  # noqa: PLC0415
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"no checkpoint at {path}; expected a .safetensors file written by repsr-train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} is safetensors but no checkpoint of this tool: its format is {metadata.get('format')!r}, "
+            f"expected {FORMAT!r}; checkpoints come from repsr-train"
+        )
+    try:
+        info = CheckpointInfo.from_metadata(metadata)
+        net = build(info.spec)
+        net.load_state_dict(tensors, assign=True)
+    except (RepsrError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        cause = " ".join(str(error).split())
+        raise ModelFileError(f"{path} does not hold what it says ({cause[:300]}); write it again") from error
+    return net.eval(), info

@@ -1,0 +1,138 @@
+"""The algebra of linear image operators: pure functions on (weight, bias, padding) in float64.
+
+Everything between two non-linearities of a network is a sum of chains of convolutions, so two rules, `compose` and
+`add`, fold any of it; the other functions only write an operator as a convolution. RepSR, section 1.2 of the fact sheet
+(W = sum_k W1_k W3'_k + identity), ECBSR's ECB and RepVGG's block are all instances. All functions are differentiable, so the same
+algebra folds a network during training.
+
+A rule knows when it is exact: an operator whose fold would differ at the image border is refused with `FoldError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from repsr_deploy.errors import FoldError
+
+
+@dataclass(frozen=True)
+class Conv:
+    """y = weight * pad(x) + bias, stride 1, where pad() surrounds channel i of x with the constant `border_i[i]`."""
+
+    weight_oihw: Tensor
+    """O x I x k x k, k odd, float64."""
+    bias_o: Tensor
+    """O, float64."""
+    border_i: Tensor
+    """I, float64: value outside the image, per input channel. Zeros are ordinary zero padding; 1x1 kernels never read it."""
+
+    @property
+    def radius(self) -> int:
+        """(k - 1) / 2, which is also the width of the padding on each side."""
+        return (self.weight_oihw.shape[-1] - 1) // 2
+
+    @property
+    def is_pointwise(self) -> bool:
+        """A 1x1 kernel: looks at no neighbour, so borders mean nothing to it."""
+        return self.radius == 0
+
+    def __call__(self, x_nchw: Tensor) -> Tensor:
+        """Apply the operator as it is defined, border included: N x I x H x W -> N x O x H x W."""
+        border = self.border_i.view(1, -1, 1, 1)
+        padded = F.pad(x_nchw - border, [self.radius] * 4) + border
+        return F.conv2d(padded, self.weight_oihw, self.bias_o)
+
+
+def conv(weight: Tensor, bias: Tensor | None = None, border: Tensor | None = None, *, groups: int = 1) -> Conv:
+    """A convolution from a layer's own tensors: O x I/groups x k x k and O; grouped kernels are made dense.
+
+    Raises:
+        FoldError: the kernel is not square with an odd size.
+    """
+    weight_oihw = weight.double()
+    out_channels, group_in, height, width = weight_oihw.shape
+    if height != width or height % 2 == 0:
+        raise FoldError(f"kernel is {height}x{width}; only square kernels of odd size keep the image size")
+    if groups > 1:
+        dense = weight_oihw.new_zeros(out_channels, group_in * groups, height, width)
+        per_group = out_channels // groups
+        for group in range(groups):
+            rows = slice(group * per_group, (group + 1) * per_group)
+            dense[rows, group * group_in : (group + 1) * group_in] = weight_oihw[rows]
+        weight_oihw = dense
+    bias_o = weight_oihw.new_zeros(out_channels) if bias is None else bias.double()
+    border_i = weight_oihw.new_zeros(group_in * groups) if border is None else border.double()
+    return Conv(weight_oihw, bias_o, border_i)
+
+
+def affine(scale: Tensor, shift: Tensor) -> Conv:
+    """Per-channel y = scale * x + shift, as a 1x1 convolution."""
+    return conv(torch.diag(scale.double())[:, :, None, None], shift)
+
+
+def batch_norm(gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> Conv:
+    """BatchNorm with population statistics: gamma * (x - mean) / sqrt(var + eps) + beta, all of shape C."""
+    gain = gamma.double() / torch.sqrt(var.double() + eps)
+    return affine(gain, beta.double() - gain * mean.double())
+
+
+def identity(channels: int, device: torch.device | None = None) -> Conv:
+    """The identity, as a 1x1 convolution."""
+    return affine(torch.ones(channels, device=device), torch.zeros(channels, device=device))
+
+
+def compose(first: Conv, second: Conv) -> Conv:
+    """second(first(x)) as one convolution, exact at every pixel.
+
+    Raises:
+        FoldError: the fold would be exact in the interior only. That is so where `second` is wider than 1x1 and reads, outside the image,
+            something else than what `first` would give there.
+    """
+    if second.is_pointwise:
+        weight = torch.einsum("om,mihw->oihw", second.weight_oihw[:, :, 0, 0], first.weight_oihw)
+        bias = second.weight_oihw[:, :, 0, 0] @ first.bias_o + second.bias_o
+        return Conv(weight, bias, first.border_i)
+    if not first.is_pointwise:
+        raise FoldError(
+            f"a {first.weight_oihw.shape[-1]}x{first.weight_oihw.shape[-1]} convolution followed by a padded "
+            f"{second.weight_oihw.shape[-1]}x{second.weight_oihw.shape[-1]} one folds exactly in the interior only; its border would differ"
+        )
+    # Outside the image the folded kernel reads first.border_i, so the unfolded one must have read first(first.border_i).
+    outside_m = first.weight_oihw[:, :, 0, 0] @ first.border_i + first.bias_o
+    if not torch.equal(outside_m, second.border_i):
+        raise FoldError(
+            "a 1x1 convolution with a bias followed by a convolution that pads with another value folds exactly in the interior only "
+            f"(largest difference outside the image: {(outside_m - second.border_i).abs().max().item():.3g}); pad with the bias instead"
+        )
+    weight = torch.einsum("omhw,mi->oihw", second.weight_oihw, first.weight_oihw[:, :, 0, 0])
+    bias = torch.einsum("omhw,m->o", second.weight_oihw, first.bias_o) + second.bias_o
+    return Conv(weight, bias, first.border_i)
+
+
+def chain(operators: Sequence[Conv]) -> Conv:
+    """One branch, operators in the order in which they are applied, as one convolution."""
+    return reduce(compose, operators)
+
+
+def add(first: Conv, second: Conv) -> Conv:
+    """first(x) + second(x) as one convolution; the smaller kernel is centred in the larger.
+
+    Raises:
+        FoldError: both read beyond the border and expect different values there.
+    """
+    wide, narrow = (first, second) if first.radius >= second.radius else (second, first)
+    if not narrow.is_pointwise and not torch.equal(wide.border_i, narrow.border_i):
+        raise FoldError("two branches pad with different values; their sum folds exactly in the interior only")
+    weight = wide.weight_oihw + F.pad(narrow.weight_oihw, [wide.radius - narrow.radius] * 4)
+    return Conv(weight, wide.bias_o + narrow.bias_o, wide.border_i)
+
+
+def merge(branches: Sequence[Sequence[Conv]]) -> Conv:
+    """A block, the sum of its branches, as one convolution."""
+    return reduce(add, map(chain, branches))

@@ -1,0 +1,220 @@
+"""The proof of a fold: both networks run on the same images, layer by layer and as a whole, borders apart from the interior."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from repsr_deploy.errors import ProofError
+from repsr_deploy.nets.network import LinearLayer, Network, macs_per_lr_pixel, num_nodes, num_parameters
+from repsr_deploy.tolerances import TOLERANCES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How two outputs differ. Errors are absolute; `range` is max - min of the reference output, in the same unit."""
+
+    max_error_interior: float
+    max_error_border: float
+    mean_error: float
+    range: float
+    tolerance: float
+    """Largest error allowed, as a fraction of `range`."""
+
+    @property
+    def relative_error(self) -> float:
+        """Largest error as a fraction of the output's range: the smallest tolerance that would pass. NaN counts as infinite."""
+        worst = max(_infinite_if_nan(self.max_error_interior), _infinite_if_nan(self.max_error_border))
+        return worst / self.range if self.range > 0 else (0.0 if worst == 0 else math.inf)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance, everywhere."""
+        return self.relative_error <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteProof:
+    """One folded layer: its branches against its single convolution, on the features that really reach it."""
+
+    site: str
+    rule: str
+    outcome: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Size of a network; MACs of convolutions for one LR pixel."""
+
+    parameters: int
+    macs_per_lr_pixel: int
+    nodes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a fold changed: nothing in the output (errors), much in the cost."""
+
+    network: str
+    sites: tuple[SiteProof, ...]
+    whole: Comparison
+    """The whole network in float64: the algebra is right."""
+    stored: Comparison
+    """The folded network as it is stored and run, against the float64 reference: the rounding is harmless."""
+    before: Cost
+    after: Cost
+    probes: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    """Layers left unfolded, with the reason; our own networks fold whole."""
+
+    @property
+    def passed(self) -> bool:
+        """Every comparison within its tolerance."""
+        return all(item.passed for item in (self.whole, self.stored, *(site.comparison for site in self.sites)))
+
+    def summary(self) -> dict[str, float | int | bool]:
+        """The few numbers that travel inside a model's metadata."""
+        return {
+            "passed": self.passed,
+            "relative_error_float64": self.whole.relative_error,
+            "relative_error_stored": self.stored.relative_error,
+            "sites": len(self.sites),
+            "parameters_before": self.before.parameters,
+            "parameters_after": self.after.parameters,
+            "macs_per_lr_pixel_before": self.before.macs_per_lr_pixel,
+            "macs_per_lr_pixel_after": self.after.macs_per_lr_pixel,
+        }
+
+    def to_json(self) -> str:
+        """The whole report."""
+        return json.dumps({"summary": self.summary(), **asdict(self)}, indent=2) + "\n"
+
+
+def compare(reference_nchw: Tensor, candidate_nchw: Tensor, *, border: int, tolerance: float) -> Comparison:
+    """Compare two outputs of one shape; `border` is the width in pixels of the frame that is judged apart from the interior.
+
+    Raises:
+        ValueError: the shapes differ, or nothing is left inside the border.
+    """
+    if reference_nchw.shape != candidate_nchw.shape:
+        raise ValueError(f"shapes differ: {tuple(reference_nchw.shape)} and {tuple(candidate_nchw.shape)}")
+    height, width = reference_nchw.shape[-2:]
+    if 2 * border >= min(height, width):
+        raise ValueError(f"a border of {border} leaves no interior in {height}x{width}")
+    reference = reference_nchw.double()
+    error = (candidate_nchw.double() - reference).abs()
+    inner = (..., slice(border, height - border), slice(border, width - border))
+    frame = torch.ones(height, width, dtype=torch.bool)
+    frame[inner[1:]] = False
+    return Comparison(
+        max_error_interior=error[inner].max().item(),
+        max_error_border=error[..., frame].max().item() if border else 0.0,
+        mean_error=error.mean().item(),
+        range=(reference.max() - reference.min()).item(),
+        tolerance=tolerance,
+    )
+
+
+def probe_images(halo: int, colours: int) -> dict[str, Tensor]:
+    """Images that show a wrong fold: odd sizes, an interior that no border reaches, values 0..1; name -> 1 x C x H x W float64.
+
+    `natural` has the 1/f amplitude spectrum of photographs (Field 1987); `ones` is bright up to the edge, where zero padding matters most.
+    """
+    height, width = 2 * halo + 17, 2 * halo + 22
+    generator = torch.Generator().manual_seed(20220511)
+    noise = torch.rand(1, colours, height, width, generator=generator, dtype=torch.float64)
+    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None, :]).clamp(min=1 / width)
+    natural = torch.fft.ifft2(torch.fft.fft2(noise - 0.5) / frequency).real
+    low, high = natural.amin(), natural.amax()
+    return {
+        "noise": noise,
+        "natural": (natural - low) / (high - low),
+        "ones": torch.ones(1, colours, height, width, dtype=torch.float64),
+    }
+
+
+@torch.no_grad()
+def prove(before: Network, exact: Network, stored: Network, photographs: Mapping[str, Tensor]) -> Proof:
+    """Compare a network with its folded form, in float64 (`exact`) and as stored (`stored`). No argument is modified.
+
+    Raises:
+        ProofError: a comparison is outside its tolerance; the message names the first layer that differs and by how much.
+    """
+    reference = copy.deepcopy(before).double().eval()
+    halo, scale = before.spec.halo, before.spec.scale
+    images = {**probe_images(halo, before.spec.colours), **photographs}
+    stored_dtype = next(stored.parameters()).dtype
+    whole: list[Comparison] = []
+    rounded: list[Comparison] = []
+    site_comparisons: dict[str, list[Comparison]] = {}
+    for image in images.values():
+        x_nchw = image.double()
+        expected = reference(x_nchw)
+        whole.append(compare(expected, exact(x_nchw), border=halo * scale, tolerance=TOLERANCES["fold"]))
+        actual = stored(x_nchw.to(stored_dtype))
+        rounded.append(compare(expected, actual, border=halo * scale, tolerance=TOLERANCES["store"]))
+        for name, comparison in _compare_sites(reference, exact, x_nchw):
+            site_comparisons.setdefault(name, []).append(comparison)
+    rules = {stage.name: describe(stage.layer) for stage in before.stages()}
+    proof = Proof(
+        network=before.spec.name,
+        sites=tuple(
+            SiteProof(site=name, rule=rules[name], outcome="exact", comparison=_worst_of(comparisons))
+            for name, comparisons in site_comparisons.items()
+        ),
+        whole=_worst_of(whole),
+        stored=_worst_of(rounded),
+        before=_cost(before),
+        after=_cost(exact),
+        probes=tuple(f"{name} {image.shape[-1]}x{image.shape[-2]}" for name, image in images.items()),
+    )
+    if not proof.passed:
+        raise ProofError(_failure(proof))
+    return proof
+
+
+def describe(layer: LinearLayer) -> str:
+    """The branches of a layer in kernel sizes, in the order of application: `1x1 + 3x3*1x1*1x1 + 3x3*1x1*1x1 -> 3x3`."""
+    sizes = [[2 * operator.radius + 1 for operator in branch] for branch in layer.branches()]
+    return " + ".join("*".join(f"{size}x{size}" for size in branch) for branch in sizes) + " -> 3x3"
+
+
+def _compare_sites(reference: Network, exact: Network, x_nchw: Tensor) -> Iterator[tuple[str, Comparison]]:
+    features = x_nchw
+    for old, new in zip(reference.stages(), exact.stages(), strict=True):
+        expected = old.layer(features)
+        yield old.name, compare(expected, new.layer(features), border=1, tolerance=TOLERANCES["fold"])
+        features = old.act(expected) if old.act is not None else expected
+
+
+def _worst_of(comparisons: Sequence[Comparison]) -> Comparison:
+    return max(comparisons, key=lambda comparison: comparison.relative_error)
+
+
+def _infinite_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _cost(net: Network) -> Cost:
+    return Cost(parameters=num_parameters(net), macs_per_lr_pixel=macs_per_lr_pixel(net), nodes=num_nodes(net))
+
+
+def _failure(proof: Proof) -> str:
+    failed = [site for site in proof.sites if not site.comparison.passed]
+    where = f"first at {failed[0].site} ({failed[0].rule})" if failed else "though every layer agrees by itself"
+    worst = max(
+        (proof.whole, proof.stored, *(site.comparison for site in failed)),
+        key=lambda item: item.relative_error / item.tolerance,
+    )
+    return (
+        f"{proof.network}: the folded network differs, {where}: largest error interior {worst.max_error_interior:.3g}, "
+        f"border {worst.max_error_border:.3g}, output range {worst.range:.3g}; smallest tolerance that would pass "
+        f"{worst.relative_error:.3g}, allowed {worst.tolerance:.3g}"
+    )
