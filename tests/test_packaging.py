@@ -1,0 +1,132 @@
+"""The wheel holds exactly what it should. It is built through the sdist, as releases are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOT_SOURCE = (".*", "__pycache__", "*.egg-info", "build", "dist", "demo-out", "runs")
+
+WHEEL_FILES = {
+    "repsr_deploy/__init__.py",
+    "repsr_deploy/_version.py",
+    "repsr_deploy/checkpoint.py",
+    "repsr_deploy/cli/__init__.py",
+    "repsr_deploy/cli/errors.py",
+    "repsr_deploy/errors.py",
+    "repsr_deploy/export/__init__.py",
+    "repsr_deploy/export/onnx.py",
+    "repsr_deploy/files.py",
+    "repsr_deploy/folding/__init__.py",
+    "repsr_deploy/folding/algebra.py",
+    "repsr_deploy/folding/fold.py",
+    "repsr_deploy/folding/proof.py",
+    "repsr_deploy/imaging/__init__.py",
+    "repsr_deploy/metrics/__init__.py",
+    "repsr_deploy/metrics/resize.py",
+    "repsr_deploy/model_info.py",
+    "repsr_deploy/nets/__init__.py",
+    "repsr_deploy/nets/ecbsr.py",
+    "repsr_deploy/nets/network.py",
+    "repsr_deploy/nets/plain.py",
+    "repsr_deploy/nets/repsr.py",
+    "repsr_deploy/nets/spec.py",
+    "repsr_deploy/py.typed",
+    "repsr_deploy/runtimes/__init__.py",
+    "repsr_deploy/tolerances.py",
+    "repsr_deploy/weights/__init__.py",
+    "repsr_train/__init__.py",
+    "repsr_train/py.typed",
+}
+"""Every file of the wheel, its own metadata apart. A new module or weight file is added here by hand, on purpose."""
+
+
+def build(root: Path, out: Path) -> tuple[Path, Path]:
+    """Build sdist and, from it, wheel of the project in `root`, with the pinned setuptools of this environment."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, root]
+    result = subprocess.run(command, cwd=out, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return sdist, wheel
+
+
+def packaged_files(wheel: Path) -> set[str]:
+    """Files that the wheel installs, its metadata folder apart."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def metadata_file(wheel: Path, name: str) -> str:
+    """Text of the file `name` in the wheel's metadata folder."""
+    folder = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(f"{folder}/{name}").decode()
+
+
+@pytest.fixture(scope="module")
+def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to build in, so that a build neither reads leftovers of the checkout nor leaves any."""
+    return shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / "tree", ignore=shutil.ignore_patterns(*NOT_SOURCE))
+
+
+@pytest.fixture(scope="module")
+def built(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(source_tree, tmp_path_factory.mktemp("dist"))
+
+
+def test_wheel_has_exactly_these_files(built: tuple[Path, Path]) -> None:
+    assert packaged_files(built[1]) == WHEEL_FILES
+
+
+def test_wheel_metadata(built: tuple[Path, Path]) -> None:
+    _, wheel = built
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    declared = {line for line in metadata_file(wheel, "entry_points.txt").splitlines() if "=" in line}
+    assert declared == {f"{name} = {target}" for name, target in scripts.items()}
+    assert metadata_file(wheel, "top_level.txt").split() == ["repsr_deploy", "repsr_train"]
+    assert metadata_file(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_text()
+
+
+def test_sdist_can_be_tested(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"constraints.txt", "CONTRIBUTING.md", "scripts/env", "scripts/test", "tests/test_packaging.py"} <= names
+    assert names >= {name.replace("repsr_train/", "training/repsr_train/") for name in WHEEL_FILES}
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_installed_wheel_is_importable(built: tuple[Path, Path], tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    subprocess.run([*pip, "--no-deps", "--no-index", "--target", tmp_path, built[1]], check=True)
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import importlib, importlib.metadata, repsr_deploy, repsr_train
+assert repsr_deploy.__file__ == {str(tmp_path / "repsr_deploy/__init__.py")!r}, repsr_deploy.__file__
+assert repsr_train.__file__ == {str(tmp_path / "repsr_train/__init__.py")!r}, repsr_train.__file__
+assert repsr_deploy.__version__ == importlib.metadata.version("repsr-deploy") != ""
+for script in importlib.metadata.entry_points(group="console_scripts"):
+    if script.value.startswith("repsr_"):
+        assert callable(script.load()), script
+"""
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_strays_stay_out_and_a_new_module_is_seen(source_tree: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(source_tree, tmp_path / "tree")
+    for stray in ("build/lib/repsr_deploy/stale.py", "repsr_deploy/notes.txt", "repsr_deploy/weights/raw.npz"):
+        (tree / stray).parent.mkdir(parents=True, exist_ok=True)
+        (tree / stray).write_text("")
+    (tree / "repsr_deploy/imaging/planted.py").write_text("")
+    (tmp_path / "dist").mkdir()
+    _, wheel = build(tree, tmp_path / "dist")
+    assert packaged_files(wheel) - WHEEL_FILES == {"repsr_deploy/imaging/planted.py"}
