@@ -38,9 +38,19 @@ def test_contracts_are_kept() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_planted_upward_import_is_found(copied_tree: Path) -> None:
-    # inside a function, because that is how an upward import would hide
-    (copied_tree / "repsr_deploy/planted.py").write_text("def train() -> None:\n    import repsr_train\n")
+@pytest.mark.parametrize(
+    ("module", "imported", "contract", "found"),
+    [
+        ("planted", "repsr_train", "imports run one way", "repsr_deploy.planted -> repsr_train"),
+        ("errors", "repsr_deploy.files", "commands are on top", "repsr_deploy.errors -> repsr_deploy.files"),
+        ("metrics/planted", "repsr_deploy.nets.network", "need no torch", "repsr_deploy.nets.network -> torch"),
+    ],
+)
+def test_planted_import_breaks(copied_tree: Path, module: str, imported: str, contract: str, found: str) -> None:
+    with (copied_tree / f"repsr_deploy/{module}.py").open("a") as file:
+        file.write(f"\n\ndef planted() -> None:\n    import {imported}\n")  # where an unwanted import would hide
     result = lint_imports(copied_tree)
     assert result.returncode == 1
-    assert "repsr_deploy.planted -> repsr_train" in result.stdout, result.stdout + result.stderr
+    (broken,) = (line for line in result.stdout.splitlines() if line.endswith("BROKEN"))
+    assert contract in broken
+    assert found in result.stdout, result.stdout + result.stderr
