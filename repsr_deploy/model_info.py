@@ -31,6 +31,8 @@ class ModelInfo:
     """Value range of input and output."""
     precision: Precision = "fp32"
     """Data type of weights and activations."""
+    width: int = 0
+    """Channels of the widest feature map, from which the memory of a tile is estimated; 0 when unknown."""
     io: ModelIo = "float"
     """`float`: float32 N x C x H x W in `range`, output clamped to it."""
     version: str = ""
@@ -64,7 +66,11 @@ class ModelInfo:
             info = cls(**{**values, "range": tuple(values.get("range", (0.0, 1.0)))})
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"unreadable model metadata ({error}); export the model again") from error
-        for key, choices in (("precision", get_args(Precision)), ("io", get_args(ModelIo)), ("colour", get_args(Colour))):
+        for key, choices in (
+            ("precision", get_args(Precision)),
+            ("io", get_args(ModelIo)),
+            ("colour", get_args(Colour)),
+        ):
             if getattr(info, key) not in choices:
                 raise ModelFileError(
                     f"model metadata says {key} {getattr(info, key)!r}; this version handles {', '.join(choices)}"

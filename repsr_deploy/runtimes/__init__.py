@@ -1,1 +1,36 @@
+"""Runtimes: backends that execute a model, one file each, behind one protocol (`base.Runtime`)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from repsr_deploy.errors import UsageError
+from repsr_deploy.runtimes.base import Runtime
+
+Opener = Callable[[Path | bytes, int | None], Runtime]
+
+
+def _open_onnxruntime(model: Path | bytes, threads: int | None) -> Runtime:
+    from repsr_deploy.runtimes.onnxruntime import OnnxRuntime  # noqa: PLC0415 - a backend loads when it is asked for
+
+    return OnnxRuntime(model, threads)
+
+
+RUNTIMES: dict[str, Opener] = {"onnxruntime": _open_onnxruntime}
+"""Every backend by its name."""
+
+
+def open_runtime(model: Path | bytes, runtime: str = "onnxruntime", threads: int | None = None) -> Runtime:
+    """Load `model`, a file or its content, into a backend; `threads` None lets the backend choose.
+
+    Raises:
+        UsageError: an unknown backend, or fewer than one thread.
+        RuntimeUnavailableError: the backend is not installed.
+        ModelFileError: not a model, or one of another kind.
+    """
+    if runtime not in RUNTIMES:
+        raise UsageError(f"unknown runtime {runtime!r}; expected one of {', '.join(RUNTIMES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}; expected at least 1")
+    return RUNTIMES[runtime](model, threads)
