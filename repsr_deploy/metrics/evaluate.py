@@ -61,7 +61,9 @@ class EvaluationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an infinite PSNR (identical pictures) is the string "inf"."""
-        return _plain({"scale": self.scale, "protocol": PROTOCOL, **asdict(self)})
+        content = asdict(self)
+        mean = {key: content.pop(key) for key in ("model", "bicubic")}
+        return _plain({"protocol": PROTOCOL, "scale": content.pop("scale"), "mean": mean, **content})
 
     def to_json(self) -> str:
         """`to_dict` as indented JSON text."""
