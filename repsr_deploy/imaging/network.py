@@ -1,0 +1,63 @@
+"""A network over image planes of any layout: gray, RGB, with or without alpha, whatever the network itself takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repsr_deploy.imaging import alpha as transparency
+from repsr_deploy.imaging import chroma
+from repsr_deploy.imaging.samples import Planes, checked_output
+from repsr_deploy.metrics.colour import OFFSET, rgb_from_ycbcr, ycbcr_from_rgb
+from repsr_deploy.runtimes import Runtime
+
+BLACK, WHITE = np.float32(OFFSET[0] / 255), np.float32(235 / 255)
+"""Studio-range luma of black and white, / 255: what a `y` network sees."""
+
+
+class PlaneNetwork:
+    """Enlarges planes C x H x W of float32 in 0..1; C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._info = runtime.info
+
+    def halo(self, channels: int) -> int:
+        """How far the whole computation looks: the network, and what is done beside it."""
+        halo = self._info.halo
+        if channels in (2, 4):
+            halo = max(2 * halo, 1)  # colours bleed as far as the network then looks; alpha looks 1 pixel around
+        return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
+
+    def enlarge(self, planes: Planes) -> Planes:
+        """C x H x W to C x scale*H x scale*W, in 0..1."""
+        if len(planes) % 2:
+            return self._enlarge_colour(planes)
+        colour, alpha = planes[:-1], planes[-1]
+        return np.concatenate(
+            [self._enlarge_colour(transparency.bleed(colour, alpha, self._info.halo)), self._enlarge_alpha(alpha)[None]]
+        )
+
+    def _enlarge_colour(self, planes: Planes) -> Planes:
+        """1 or 3 planes through a network that may take the other number."""
+        match self._info.colour, len(planes):
+            case ("rgb", 3):
+                return self._run(planes)
+            case ("rgb", _):  # the mean of what the network makes of three equal planes
+                return self._run(np.repeat(planes, 3, axis=0)).mean(axis=0, keepdims=True)
+            case ("y", 1):
+                luma = self._run(planes * (WHITE - BLACK) + BLACK)
+                return ((luma - BLACK) / (WHITE - BLACK)).clip(0, 1)
+            case _:
+                luma, *colours = np.moveaxis(ycbcr_from_rgb(np.moveaxis(planes, 0, -1)), -1, 0)
+                enlarged = [self._run(luma[None])[0], *(chroma.enlarge(plane, self._info.scale) for plane in colours)]
+                return np.moveaxis(rgb_from_ycbcr(np.stack(enlarged, axis=-1)), -1, 0).clip(0, 1)
+
+    def _enlarge_alpha(self, alpha: Planes) -> Planes:
+        """One plane through the same network; a constant one is left to no network, with the same result."""
+        scale = self._info.scale
+        if alpha.min() == alpha.max():
+            return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha[0, 0])
+        return transparency.within_neighbours(self._enlarge_colour(alpha[None])[0], alpha, scale)
+
+    def _run(self, planes: Planes) -> Planes:
+        return checked_output(self._runtime.run(planes[None])[0], self._info.name)

@@ -1,0 +1,70 @@
+"""Image samples to and from what networks work on: uint8, uint16 or float32 H x W x C, and float32 C x H x W in 0..1.
+
+Both ways run once per tile and per pixel of the output, so they take the fastest exact way that NumPy and OpenCV have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from repsr_deploy.errors import ModelFileError, UsageError
+
+Image = NDArray[Any]
+Planes = NDArray[np.float32]
+
+FULL_SCALE: dict[str, int] = {"uint8": 255, "uint16": 65535, "float32": 1}
+"""The sample that means 1.0, by type. The type decides, never the values: a dark 16-bit image stays one."""
+
+
+def planes_from(image_hwc: Image) -> Planes:
+    """H x W x C samples as float32 C x H x W in 0..1: the sample divided by its type's full scale, float clipped.
+
+    Raises:
+        UsageError: a float image holds NaN.
+    """
+    height, width, channels = image_hwc.shape
+    planes = np.empty((channels, height, width), np.float32)
+    full_scale = np.float32(FULL_SCALE[image_hwc.dtype.name])
+    for plane, samples in zip(planes, cv2.split(image_hwc), strict=True):
+        np.divide(samples, full_scale, out=plane, dtype=np.float32)
+    if image_hwc.dtype.kind == "f":
+        if np.isnan(planes.min(initial=0)):
+            raise UsageError("the image holds NaN; expected finite samples in 0..1")
+        np.clip(planes, 0, 1, out=planes)
+    return planes
+
+
+def store_planes(planes: Planes, out_hwc: Image) -> None:
+    """Write float32 C x H x W in 0..1 into H x W x C samples, rounded half to even for integer types."""
+    full_scale = FULL_SCALE[out_hwc.dtype.name]
+    match out_hwc.dtype.name:
+        case "uint8":  # the absolute value that the name speaks of changes nothing here, and nothing is faster
+            samples = [cv2.convertScaleAbs(plane, alpha=full_scale) for plane in planes]
+        case "uint16":
+            samples = [np.rint(plane * np.float32(full_scale)).astype(np.uint16) for plane in planes]
+        case _:
+            samples = list(planes)
+    if len(samples) == 1:
+        out_hwc[..., 0] = samples[0]
+    else:
+        cv2.merge(samples, dst=out_hwc)
+
+
+def checked_output(planes: Planes, name: str) -> Planes:
+    """A network's output, within 0..1: clipped in place where the model does not clamp it itself.
+
+    Raises:
+        ModelFileError: NaN or infinity. (Clip in ONNX Runtime keeps NaN; minimum and maximum find both in one pass.)
+    """
+    low, high = float(planes.min()), float(planes.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise ModelFileError(
+            f"{name} gives {low if not np.isfinite(low) else high} for this image; its weights are broken"
+        )
+    if low < 0 or high > 1:
+        np.clip(planes, 0, 1, out=planes)
+    return planes

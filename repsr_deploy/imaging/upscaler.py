@@ -1,0 +1,167 @@
+"""The upscaler: a model, a runtime and a tiling plan over images of any depth and layout."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
+from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
+from repsr_deploy.imaging.network import PlaneNetwork
+from repsr_deploy.imaging.samples import FULL_SCALE, Image, planes_from, store_planes
+from repsr_deploy.imaging.tiling import MIN_TILE, Tile, checked_tile, plan_tiles, tile_for_budget
+from repsr_deploy.metrics.resize import imresize
+from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.runtimes import Runtime, open_runtime
+from repsr_deploy.weights import find_model
+
+log = logging.getLogger(__name__)
+
+MAX_FACTOR = 16.0
+
+Progress = Callable[[int, int], None]
+"""Called with the input pixels done and those to do."""
+
+
+class Upscaler:
+    """Takes a model over images. Tiled and untiled results are bit-identical.
+
+    Args:
+        model: a bundled name, an .onnx file, or an open runtime.
+        runtime: backend that opens the model.
+        threads: threads of the backend; None for one per core.
+        tile: side of a tile in LR pixels, at least 16; None fits it to `budget_bytes`.
+        budget_bytes: memory that one tile may take.
+
+    Raises:
+        UsageError: an unknown model name or runtime, an impossible tile or budget.
+        ModelFileError: not a model that upscales images in 0..1.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Runtime,
+        *,
+        runtime: str = "onnxruntime",
+        threads: int | None = None,
+        tile: int | None = None,
+        budget_bytes: int = BUDGET_BYTES,
+    ) -> None:
+        if budget_bytes < 1:
+            raise UsageError(f"memory budget is {budget_bytes} bytes; expected more than none")
+        self._tile = None if tile is None else checked_tile(tile)
+        named = isinstance(model, str | Path)
+        self.runtime: Runtime = open_runtime(find_model(model), runtime, threads) if named else model
+        info = self.runtime.info
+        if info.range != (0.0, 1.0):
+            raise ModelFileError(f"{info.name} works on values in {info.range}; expected (0.0, 1.0)")
+        self._network = PlaneNetwork(self.runtime)
+        self._auto_tile = tile_for_budget(budget_bytes, bytes_per_pixel=bytes_per_pixel(info), halo=info.halo)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says about itself."""
+        return self.runtime.info
+
+    def upscale(self, image_hwc: Image, *, factor: float | None = None, progress: Progress | None = None) -> Image:
+        """Enlarge one image.
+
+        Args:
+            image_hwc: uint8, uint16 or float32 in 0..1 (clipped), H x W or H x W x C. C is 1 (gray), 2 (gray, alpha),
+                3 (RGB) or 4 (RGB, alpha, not premultiplied).
+            factor: enlargement, above 0 to 16; None for the model's scale. For another one the network runs once, or
+                until it has reached it, and an antialiased bicubic resize (`metrics.resize.imresize`) does the rest.
+            progress: called after every tile.
+
+        Returns:
+            The same type and layout, round(factor * H) x round(factor * W).
+
+        Raises:
+            UsageError: an impossible factor, or an array that is no such image.
+            ModelFileError: the network gives NaN or infinity.
+            RepsrError: not enough memory.
+        """
+        image = _checked_image(image_hwc)
+        height, width = image.shape[:2]
+        factor = float(self.info.scale) if factor is None else factor
+        sizes = self._network_passes(height, width, factor)
+        todo = sum(rows * columns for rows, columns in sizes)
+        done = 0
+
+        def report(pixels: int) -> None:
+            if progress is not None:
+                progress(done + pixels, todo)
+
+        for rows, columns in sizes:
+            image = self._enlarge(image, report)
+            done += rows * columns
+        target = (max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5)))
+        if image.shape[:2] != target:
+            image = imresize(image, output_size=target)
+            if image.dtype.kind == "f":
+                np.clip(image, 0, 1, out=image)
+        return image.reshape(*target, *image_hwc.shape[2:])
+
+    def _network_passes(self, height: int, width: int, factor: float) -> list[tuple[int, int]]:
+        """Input size of every run of the network that `factor` takes: one at least."""
+        if not 0 < factor <= MAX_FACTOR:
+            raise UsageError(f"factor is {factor:g}; expected a number above 0, at most {MAX_FACTOR:g}")
+        scale, sizes, reached = self.info.scale, [(height, width)], self.info.scale
+        while scale > 1 and reached < factor:
+            sizes.append((height * reached, width * reached))
+            reached *= scale
+        return sizes
+
+    def _enlarge(self, image: Image, report: Callable[[int], None]) -> Image:
+        """One run of the network over a whole image, with smaller tiles when memory runs out."""
+        height, width, channels = image.shape
+        scale = self.info.scale
+        try:
+            output = np.empty((height * scale, width * scale, channels), image.dtype)
+        except MemoryError as error:
+            raise RepsrError(
+                f"no memory for an image of {width * scale} x {height * scale} pixels; "
+                "expected one that fits, so choose a smaller factor or image"
+            ) from error
+        tile = self._tile or self._auto_tile
+        while True:
+            try:
+                self._run_tiles(image, output, tile, report)
+            except MemoryError as error:
+                if tile <= MIN_TILE:
+                    raise RepsrError(
+                        f"no memory even for tiles of {tile} pixels; free some, or take a smaller model"
+                    ) from error
+                tile = max(MIN_TILE, min(tile, height, width) // 2)
+                self._tile = tile
+                log.warning("not enough memory: trying again with tiles of %d pixels", tile)
+            else:
+                return output
+
+    def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
+        done = 0
+        for part in plan_tiles(*image.shape[:2], tile=tile, halo=self._network.halo(image.shape[2])):
+            self._run_tile(image, output, part)
+            done += (part.core.bottom - part.core.top) * (part.core.right - part.core.left)
+            report(done)
+
+    def _run_tile(self, image: Image, output: Image, tile: Tile) -> None:
+        scale = self.info.scale
+        planes = self._network.enlarge(planes_from(image[tile.source.slices]))
+        rows, columns = tile.crop.scaled(scale).slices
+        store_planes(planes[:, rows, columns], output[tile.core.scaled(scale).slices])
+
+
+def _checked_image(image_hwc: Image) -> Image:
+    """The image as contiguous H x W x C."""
+    layout = image_hwc.ndim == 2 or (image_hwc.ndim == 3 and 1 <= image_hwc.shape[2] <= 4)
+    if not layout or image_hwc.size == 0 or image_hwc.dtype.name not in FULL_SCALE:
+        raise UsageError(
+            f"image is {image_hwc.dtype} of shape {image_hwc.shape}; expected {', '.join(FULL_SCALE)} of shape "
+            "H x W or H x W x C with 1 to 4 channels"
+        )
+    return np.ascontiguousarray(image_hwc.reshape(*image_hwc.shape[:2], -1))

@@ -1,0 +1,314 @@
+"""The upscaler over every type and layout of image, tiled and untiled, and what it refuses."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import skimage.data
+from onnx import numpy_helper
+
+from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
+from repsr_deploy.imaging import chroma
+from repsr_deploy.imaging.memory import bytes_per_pixel
+from repsr_deploy.imaging.upscaler import Upscaler
+from repsr_deploy.metrics.colour import rgb_from_ycbcr, ycbcr_from_rgb
+from repsr_deploy.metrics.resize import imresize
+from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.runtimes import Runtime, open_runtime
+from tests.runtimes.models import plain_model, spec_of
+
+
+def runtime_of(scale: int = 2, colour: Any = "rgb", seed: int = 0) -> Runtime:
+    return open_runtime(plain_model(spec_of(scale, 2, 8, colour), seed=seed).SerializeToString())
+
+
+def photograph(dtype: str = "uint8") -> Any:
+    image = skimage.data.astronaut()[30:121, 170:263]
+    return {"uint8": image, "uint16": image.astype(np.uint16) * 257, "float32": (image / 255).astype(np.float32)}[dtype]
+
+
+def direct(runtime: Runtime, image_hwc: Any) -> Any:
+    """The network alone, on float32 H x W x C in 0..1."""
+    return runtime.run(np.ascontiguousarray(image_hwc.transpose(2, 0, 1))[None])[0].transpose(1, 2, 0)
+
+
+def layouts(dtype: str) -> dict[str, Any]:
+    rgb = photograph(dtype)
+    gray = np.ascontiguousarray(rgb[..., 1])
+    rows, columns = np.indices(gray.shape)
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    disc = np.clip(1.5 - np.hypot(rows - 45, columns - 46) / 30, 0, 1)  # opaque inside, soft, invisible outside
+    alpha = (disc * full).astype(dtype)
+    return {
+        "gray": gray,
+        "gray1": gray[..., None],
+        "gray alpha": np.stack([gray, alpha], axis=-1),
+        "rgb": rgb,
+        "rgba": np.concatenate([rgb, alpha[..., None]], axis=-1),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_rgb_is_the_network_rounded_half_to_even(dtype: str, scale: int) -> None:
+    runtime = runtime_of(scale)
+    image = photograph(dtype)
+    full = {"uint8": np.float32(255), "uint16": np.float32(65535), "float32": np.float32(1)}[dtype]
+    expected = direct(runtime, (image / full).astype(np.float32)) * full
+    if dtype != "float32":
+        expected = np.rint(expected).astype(dtype)
+    actual = Upscaler(runtime, tile=40).upscale(image)
+    assert actual.dtype == image.dtype
+    np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("colour", ["rgb", "y"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("layout", ["gray", "gray1", "gray alpha", "rgb", "rgba"])
+def test_every_layout_is_kept_and_tiles_change_no_bit(layout: str, dtype: str, colour: Any) -> None:
+    image = layouts(dtype)[layout]
+    before = image.copy()
+    for scale in (2, 3):
+        runtime = runtime_of(scale, colour)
+        untiled = Upscaler(runtime, tile=1000).upscale(image)
+        assert untiled.dtype == image.dtype
+        assert untiled.shape == (image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:])
+        for tile in (16, 17, 32, 50):
+            assert Upscaler(runtime, tile=tile).upscale(image).tobytes() == untiled.tobytes()
+    np.testing.assert_array_equal(image, before)
+
+
+def test_a_view_of_an_image_is_an_image() -> None:
+    upscaler = Upscaler(runtime_of())
+    image = photograph()
+    np.testing.assert_array_equal(upscaler.upscale(image[::-1, ::2]), upscaler.upscale(image[::-1, ::2].copy()))
+    assert upscaler.upscale(image[:1, :1]).shape == (2, 2, 3)
+
+
+def test_gray_is_the_mean_of_three_equal_planes() -> None:
+    runtime = runtime_of()
+    gray = layouts("float32")["gray"]
+    expected = direct(runtime, np.repeat(gray[..., None], 3, axis=2)).mean(axis=2)
+    np.testing.assert_allclose(Upscaler(runtime).upscale(gray), expected, atol=1e-6)
+
+
+def test_luma_network_gets_luma_and_bicubic_does_colour() -> None:
+    runtime = runtime_of(3, "y")
+    image = photograph("float32")
+    ycbcr = ycbcr_from_rgb(image)
+    chroma_hwc = imresize(ycbcr[..., 1:], 3)
+    expected = rgb_from_ycbcr(np.concatenate([direct(runtime, ycbcr[..., :1]), chroma_hwc], axis=2)).clip(0, 1)
+    np.testing.assert_allclose(Upscaler(runtime).upscale(image), expected, atol=2e-6)
+
+
+def test_luma_network_on_gray_keeps_the_range() -> None:
+    """A gray image through a luma network equals the luma of the same image as RGB."""
+    runtime = runtime_of(2, "y")
+    gray = layouts("float32")["gray"]
+    rgb = Upscaler(runtime).upscale(np.repeat(gray[..., None], 3, axis=2))
+    np.testing.assert_allclose(Upscaler(runtime).upscale(gray), rgb.mean(axis=2), atol=2e-5)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_chroma_is_bicubic(scale: int) -> None:
+    plane = np.random.default_rng(scale).random((13, 6), dtype=np.float32)
+    np.testing.assert_allclose(
+        chroma.enlarge(plane, scale), imresize(plane, output_size=(13 * scale, 6 * scale)), atol=1e-6
+    )
+
+
+def test_opaque_and_constant_alpha_change_nothing() -> None:
+    runtime = runtime_of()
+    rgb = photograph()
+    for value in (255, 128, 1):
+        rgba = np.concatenate([rgb, np.full_like(rgb[..., :1], value)], axis=2)
+        output = Upscaler(runtime, tile=40).upscale(rgba)
+        np.testing.assert_array_equal(output[..., :3], Upscaler(runtime).upscale(rgb))
+        assert (output[..., 3] == value).all()
+
+
+def test_no_dark_fringe() -> None:
+    """A white disc over invisible black, put on white, stays white: the hidden colour must not leak into the edge."""
+    image = np.zeros((80, 81, 4), np.uint8)
+    rows, columns = np.indices(image.shape[:2])
+    image[np.hypot(rows - 40, columns - 40) < 25] = 255
+    identity = Upscaler(_skip_only(), tile=32).upscale(image)
+    visible = identity[..., 3] > 0
+    assert identity[visible][:, :3].min() == 255
+    naive = Upscaler(_skip_only()).upscale(image[..., :3])
+    assert naive[visible].min() < 255  # what would be seen without bleeding: the network's blur does mix black in
+
+
+def _skip_only() -> Runtime:
+    """A network that blurs: its tail takes the mean of 3 x 3 pixels, and the skip is taken off."""
+    spec = spec_of(2, 1, 8)
+    model = plain_model(spec)
+    arrays = {item.name: np.zeros_like(numpy_helper.to_array(item)) for item in model.graph.initializer}
+    for channel in range(3):
+        arrays["head.weight"][channel, channel, 1, 1] = 1
+        arrays["body.0.weight"][channel, channel, 1, 1] = 1
+        for phase in range(4):
+            arrays["tail.weight"][channel * 4 + phase, channel] = 1 / 9
+            arrays["tail.weight"][channel * 4 + phase, channel, 1, 1] -= 1
+    keep = ("skip.channels", "range.low", "range.high")
+    for item in model.graph.initializer:
+        if item.name not in keep:
+            item.CopyFrom(numpy_helper.from_array(arrays[item.name], item.name))
+    return open_runtime(model.SerializeToString())
+
+
+def test_alpha_does_not_ring() -> None:
+    image = layouts("uint8")["rgba"]
+    image[..., 3] = np.where(image[..., 3] > 100, 200, 30)
+    alpha = Upscaler(runtime_of(3)).upscale(image)[..., 3]
+    assert alpha.min() >= 30
+    assert alpha.max() <= 200
+    assert np.unique(alpha)[1] > 30  # and there is something between
+
+
+@pytest.mark.parametrize(
+    ("factor", "size"),
+    [(None, (182, 186)), (2, (182, 186)), (1.5, (137, 140)), (0.25, (23, 23)), (3, (273, 279)), (8, (728, 744))],
+)
+def test_another_factor_is_a_resize_afterwards(factor: float | None, size: tuple[int, int]) -> None:
+    upscaler = Upscaler(runtime_of())
+    image = photograph()
+    actual = upscaler.upscale(image, factor=factor)
+    assert actual.shape == (*size, 3)
+    expected = upscaler.upscale(image)
+    while factor and len(expected) < size[0]:
+        expected = upscaler.upscale(expected)
+    if expected.shape[:2] != size:
+        expected = imresize(expected, output_size=size)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_scale_one_network_is_resized_up() -> None:
+    assert Upscaler(runtime_of(1)).upscale(photograph(), factor=2.5).shape == (228, 233, 3)
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf"), 16.5])
+def test_impossible_factor(factor: float) -> None:
+    with pytest.raises(UsageError, match=r"factor is .*; expected a number above 0, at most 16"):
+        Upscaler(runtime_of()).upscale(photograph(), factor=factor)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((4, 0, 3), np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.int16),
+        np.zeros((4, 4, 3), np.float64),
+    ],
+)
+def test_no_image(image: Any) -> None:
+    with pytest.raises(UsageError, match="expected uint8, uint16, float32 of shape"):
+        Upscaler(runtime_of()).upscale(image)
+
+
+def test_nan_in_the_image() -> None:
+    image = photograph("float32")
+    image[3, 4, 1] = np.nan
+    with pytest.raises(UsageError, match="the image holds NaN"):
+        Upscaler(runtime_of()).upscale(image)
+
+
+def test_float_outside_its_range_is_clipped() -> None:
+    upscaler = Upscaler(runtime_of())
+    image = photograph("float32") * 3 - 1
+    np.testing.assert_array_equal(upscaler.upscale(image), upscaler.upscale(image.clip(0, 1)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_weights_are_not_hidden(value: float) -> None:
+    """NaN passes through the model's own clamp in ONNX Runtime; it must not become a black pixel."""
+    model = plain_model(spec_of())
+    _poke(model, "body.1.weight", value)
+    with pytest.raises(ModelFileError, match="gives nan for this image; its weights are broken"):
+        Upscaler(open_runtime(model.SerializeToString())).upscale(photograph())
+
+
+def test_output_that_the_model_does_not_clamp() -> None:
+    """A foreign model without a clamp: values outside 0..1 are clipped, infinity is refused."""
+    model = plain_model(spec_of())
+    node = next(node for node in model.graph.node if node.op_type == "Clip")
+    node.op_type = "Identity"
+    del node.input[1:]
+    clamped = Upscaler(runtime_of()).upscale(photograph())
+    np.testing.assert_array_equal(Upscaler(open_runtime(model.SerializeToString())).upscale(photograph()), clamped)
+    _poke(model, "tail.bias", np.inf)
+    with pytest.raises(ModelFileError, match="gives inf for this image"):
+        Upscaler(open_runtime(model.SerializeToString())).upscale(photograph())
+
+
+def _poke(model: onnx.ModelProto, name: str, value: float) -> None:
+    item = next(item for item in model.graph.initializer if item.name == name)
+    array = numpy_helper.to_array(item).copy()
+    array.flat[0] = value
+    item.CopyFrom(numpy_helper.from_array(array, name))
+
+
+class _Small:
+    """A real runtime that lends memory for a limited number of pixels."""
+
+    def __init__(self, pixels: int) -> None:
+        self._runtime = runtime_of()
+        self._pixels = pixels
+        self.name, self.info = self._runtime.name, self._runtime.info
+
+    def run(self, batch_nchw: Any) -> Any:
+        if batch_nchw.shape[2] * batch_nchw.shape[3] > self._pixels:
+            raise MemoryError("too large")
+        return self._runtime.run(batch_nchw)
+
+
+def test_out_of_memory_means_smaller_tiles(caplog: pytest.LogCaptureFixture) -> None:
+    image = photograph()
+    with caplog.at_level(logging.WARNING):
+        actual = Upscaler(_Small(30 * 30)).upscale(image)
+    np.testing.assert_array_equal(actual, Upscaler(runtime_of()).upscale(image))
+    assert [record.getMessage() for record in caplog.records] == [
+        "not enough memory: trying again with tiles of 45 pixels",
+        "not enough memory: trying again with tiles of 22 pixels",
+    ]
+    with pytest.raises(RepsrError, match="no memory even for tiles of 16 pixels"):
+        Upscaler(_Small(100)).upscale(image)
+
+
+def test_progress_counts_input_pixels() -> None:
+    calls: list[tuple[int, int]] = []
+    image = photograph()
+    Upscaler(runtime_of(), tile=40).upscale(image, factor=4, progress=lambda done, total: calls.append((done, total)))
+    once, total = image.shape[0] * image.shape[1], image.shape[0] * image.shape[1] * 5
+    assert {b for _, b in calls} == {total}
+    assert [a for a, _ in calls] == sorted({a for a, _ in calls})
+    assert calls[-1][0] == total
+    assert (once, total) in calls
+
+
+def test_memory_estimate_grows_with_the_model() -> None:
+    def estimate(scale: int = 2, width: int = 16) -> int:
+        return bytes_per_pixel(ModelInfo(name="m", scale=scale, halo=6, width=width))
+
+    assert estimate() < estimate(scale=4) < estimate(scale=4, width=512)
+    assert estimate(width=0) == estimate(width=64)
+
+
+def test_a_range_that_no_image_has() -> None:
+    info = ModelInfo(name="m", scale=2, halo=4, range=(0.0, 255.0))
+    runtime = open_runtime(plain_model(spec_of(), info=info).SerializeToString())
+    with pytest.raises(ModelFileError, match=r"works on values in \(0.0, 255.0\)"):
+        Upscaler(runtime)
+
+
+def test_impossible_tile_and_budget() -> None:
+    with pytest.raises(UsageError, match="tile is 8 pixels"):
+        Upscaler(runtime_of(), tile=8)
+    with pytest.raises(UsageError, match="memory budget is 0 bytes"):
+        Upscaler(runtime_of(), budget_bytes=0)
