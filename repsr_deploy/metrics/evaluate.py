@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repsr_deploy.errors import ImageFileError, UsageError
+from repsr_deploy.imaging.image_file import read_image
 from repsr_deploy.metrics.quality import METRICS, SSIM_WINDOW, Metric, Quality, measure
 from repsr_deploy.metrics.resize import imresize
 
@@ -152,8 +153,6 @@ def read_reference(path: Path, scale: int) -> NDArray[np.uint8]:
     Raises:
         ImageFileError: unreadable, too small to be scored, or partly transparent.
     """
-    from repsr_deploy.imaging.image_file import read_image
-
     image = read_image(path)
     image_hwc = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if image.ndim == 2 else image
     if image_hwc.dtype == np.uint16:
