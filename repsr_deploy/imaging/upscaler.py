@@ -108,8 +108,7 @@ class Upscaler:
 
     def _network_passes(self, height: int, width: int, factor: float) -> list[tuple[int, int]]:
         """Input size of every run of the network that `factor` takes: one at least."""
-        if not 0 < factor <= MAX_FACTOR:
-            raise UsageError(f"factor is {factor:g}; expected a number above 0, at most {MAX_FACTOR:g}")
+        checked_factor(factor)
         scale, sizes, reached = self.info.scale, [(height, width)], self.info.scale
         while scale > 1 and reached < factor:
             sizes.append((height * reached, width * reached))
@@ -154,6 +153,17 @@ class Upscaler:
         planes = self._network.enlarge(planes_from(image[tile.source.slices]))
         rows, columns = tile.crop.scaled(scale).slices
         store_planes(planes[:, rows, columns], output[tile.core.scaled(scale).slices])
+
+
+def checked_factor(factor: float) -> float:
+    """`factor` itself.
+
+    Raises:
+        UsageError: it is not above 0, or above `MAX_FACTOR`.
+    """
+    if not 0 < factor <= MAX_FACTOR:
+        raise UsageError(f"factor is {factor:g}; expected a number above 0, at most {MAX_FACTOR:g}")
+    return factor
 
 
 def _checked_image(image_hwc: Image) -> Image:
