@@ -67,25 +67,33 @@ def save_checkpoint(path: Path, net: Network, info: CheckpointInfo) -> None:
     save_tensors(path, net.state_dict(), info.to_metadata())
 
 
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors, on the CPU, and its metadata.
+
+    Raises:
+        ModelFileError: no such file, or not a whole safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"no file {path}; expected a .safetensors file written by repsr-train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+
+
 def load_checkpoint(path: Path) -> tuple[Network, CheckpointInfo]:
     """Read a checkpoint: the network in evaluation mode, in the data type of the file, and its description.
 
     Raises:
         ModelFileError: no such file, no checkpoint of ours, or weights that do not fit the description.
     """
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
-
     from repsr_deploy.nets.network import build  # noqa: PLC0415
 
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"no checkpoint at {path}; expected a .safetensors file written by repsr-train")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+    tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise ModelFileError(
             f"{path} is safetensors but no checkpoint of this tool: its format is {metadata.get('format')!r}, "

@@ -1,4 +1,4 @@
-"""Errors that a user can act on. Command lines print them as one line; anything else is a defect and shows a traceback."""
+"""Errors that a user can act on: command lines print them as one line. Anything else is a defect."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from repsr_deploy.errors import RepsrError
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path) -> Generator[Path]:
     """Yield a temporary path in the folder of `target`; rename it to `target` when the block ends without an error.
 
     The temporary name keeps the suffix, because image and model writers choose their format by it. A failure
@@ -33,7 +33,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; a result has ordinary rights
         temporary.replace(target)
     except OSError as error:
-        raise RepsrError(f"cannot write {target}: {error.strerror or error}; choose a writable place with free space") from error
+        raise RepsrError(
+            f"cannot write {target}: {error.strerror or error}; choose a writable place with free space"
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -62,8 +62,10 @@ class ModelInfo:
         if not found:
             return None
         try:
-            values = {key: json.loads(text) for key, text in found.items() if key in known}
-            info = cls(**{**values, "range": tuple(values.get("range", (0.0, 1.0)))})
+            values: dict[str, Any] = {key: json.loads(text) for key, text in found.items() if key in known}
+            if "range" in values:
+                values["range"] = tuple(values["range"])
+            info = cls(**values)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"unreadable model metadata ({error}); export the model again") from error
         for key, choices in (

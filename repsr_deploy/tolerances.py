@@ -1,4 +1,4 @@
-"""How far two computations of the same thing may differ, as a fraction of the output's range: one table, a reason each."""
+"""How far two computations of the same thing may differ, as a fraction of the range: one table, a reason each."""
 
 from __future__ import annotations
 

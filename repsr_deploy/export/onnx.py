@@ -1,7 +1,8 @@
 """A plain network as a self-describing ONNX model, checked in ONNX Runtime before the file gets its name.
 
-The graph is written directly: a plain network is six kinds of nodes, and so no exporter decides its names, axes or opset.
-`input` N x C x H x W and `output` N x C x sH x sW are float32 in 0..1 with dynamic N, H and W; the output is clamped.
+The graph is written directly: a plain network is six kinds of nodes, and so no exporter decides its names, axes or
+opset. `input` N x C x H x W and `output` N x C x sH x sW are float32 in 0..1 with dynamic N, H and W; the output is
+clamped.
 """
 
 from __future__ import annotations

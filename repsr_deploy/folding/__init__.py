@@ -1,1 +1,1 @@
-"""Folding: pure algebra (`algebra`), our own networks (`fold`), and the report that compares before and after (`proof`)."""
+"""Folding: pure algebra (`algebra`), our networks (`fold`), the comparison of before and after (`proof`)."""

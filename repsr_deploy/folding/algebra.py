@@ -2,8 +2,8 @@
 
 Everything between two non-linearities of a network is a sum of chains of convolutions, so two rules, `compose` and
 `add`, fold any of it; the other functions only write an operator as a convolution. RepSR, section 1.2 of the fact sheet
-(W = sum_k W1_k W3'_k + identity), ECBSR's ECB and RepVGG's block are all instances. All functions are differentiable, so the same
-algebra folds a network during training.
+(W = sum_k W1_k W3'_k + identity), ECBSR's ECB and RepVGG's block are all instances. All functions are differentiable,
+so the same algebra folds a network during training.
 
 A rule knows when it is exact: an operator whose fold would differ at the image border is refused with `FoldError`.
 """
@@ -30,12 +30,17 @@ class Conv:
     bias_o: Tensor
     """O, float64."""
     border_i: Tensor
-    """I, float64: value outside the image, per input channel. Zeros are ordinary zero padding; 1x1 kernels never read it."""
+    """I, float64: value outside the image; zeros are ordinary zero padding; 1x1 kernels never read it."""
 
     @property
     def radius(self) -> int:
         """(k - 1) / 2, which is also the width of the padding on each side."""
         return (self.weight_oihw.shape[-1] - 1) // 2
+
+    @property
+    def size(self) -> str:
+        """The kernel's size in words: `3x3`."""
+        return f"{2 * self.radius + 1}x{2 * self.radius + 1}"
 
     @property
     def is_pointwise(self) -> bool:
@@ -91,7 +96,8 @@ def compose(first: Conv, second: Conv) -> Conv:
     """second(first(x)) as one convolution, exact at every pixel.
 
     Raises:
-        FoldError: the fold would be exact in the interior only. That is so where `second` is wider than 1x1 and reads, outside the image,
+        FoldError: the fold would be exact in the interior only. That is so where `second` is wider than 1x1 and
+        reads, outside the image,
             something else than what `first` would give there.
     """
     if second.is_pointwise:
@@ -100,15 +106,16 @@ def compose(first: Conv, second: Conv) -> Conv:
         return Conv(weight, bias, first.border_i)
     if not first.is_pointwise:
         raise FoldError(
-            f"a {first.weight_oihw.shape[-1]}x{first.weight_oihw.shape[-1]} convolution followed by a padded "
-            f"{second.weight_oihw.shape[-1]}x{second.weight_oihw.shape[-1]} one folds exactly in the interior only; its border would differ"
+            f"a {first.size} convolution followed by a padded {second.size} one folds exactly in the interior only; "
+            "its border would differ"
         )
-    # Outside the image the folded kernel reads first.border_i, so the unfolded one must have read first(first.border_i).
+    # Outside the image the folded kernel reads first.border_i: the unfolded one must have read first(first.border_i)
     outside_m = first.weight_oihw[:, :, 0, 0] @ first.border_i + first.bias_o
     if not torch.equal(outside_m, second.border_i):
+        difference = (outside_m - second.border_i).abs().max().item()
         raise FoldError(
-            "a 1x1 convolution with a bias followed by a convolution that pads with another value folds exactly in the interior only "
-            f"(largest difference outside the image: {(outside_m - second.border_i).abs().max().item():.3g}); pad with the bias instead"
+            "a 1x1 convolution with a bias followed by a convolution that pads with another value folds exactly in the "
+            f"interior only (largest difference outside the image {difference:.3g}); pad with the bias instead"
         )
     weight = torch.einsum("omhw,mi->oihw", second.weight_oihw, first.weight_oihw[:, :, 0, 0])
     bias = torch.einsum("omhw,m->o", second.weight_oihw, first.bias_o) + second.bias_o

@@ -16,16 +16,16 @@ from repsr_deploy.nets.network import Network, build
 
 @dataclass(frozen=True)
 class FoldResult:
-    """A plain network, in evaluation mode and in the data type of the network it came from, and the proof that it computes the same."""
+    """A plain network, in evaluation mode and in the data type of its origin, and the proof of its equality."""
 
     net: Network
     proof: Proof
 
 
 def folded_parameters(net: Network) -> dict[str, Tensor]:
-    """Parameters of the plain network that `net` is with population statistics: float64, differentiable, `net` untouched.
+    """Parameters of the plain network that `net` is with population statistics: float64, differentiable.
 
-    The keys are those of the plain network's state dict. Whether `net` is in training mode does not matter.
+    The keys are those of the plain network's state dict. `net` is not modified, and its mode does not matter.
 
     Raises:
         FoldError: a layer cannot be folded exactly; the message names it.
@@ -47,7 +47,7 @@ def folded_parameters(net: Network) -> dict[str, Tensor]:
 
 
 def fold(net: Network, photographs: Mapping[str, Tensor] | None = None) -> FoldResult:
-    """Fold `net` into a plain network and prove that nothing changed. `net` is not modified, and its mode does not matter.
+    """Fold `net` into a plain network and prove that nothing changed; `net` is not modified, its mode does not matter.
 
     Args:
         net: a network of any family.

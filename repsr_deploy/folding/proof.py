@@ -1,4 +1,4 @@
-"""The proof of a fold: both networks run on the same images, layer by layer and as a whole, borders apart from the interior."""
+"""The proof of a fold: both networks run on the same images, by layer and whole, borders apart from the interior."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def relative_error(self) -> float:
-        """Largest error as a fraction of the output's range: the smallest tolerance that would pass. NaN counts as infinite."""
+        """Largest error as a fraction of the range: the smallest tolerance that would pass. NaN counts as infinite."""
         worst = max(_infinite_if_nan(self.max_error_interior), _infinite_if_nan(self.max_error_border))
         return worst / self.range if self.range > 0 else (0.0 if worst == 0 else math.inf)
 
@@ -98,7 +98,7 @@ class Proof:
 
 
 def compare(reference_nchw: Tensor, candidate_nchw: Tensor, *, border: int, tolerance: float) -> Comparison:
-    """Compare two outputs of one shape; `border` is the width in pixels of the frame that is judged apart from the interior.
+    """Compare two outputs of one shape; `border` is the width in pixels of the frame that is judged by itself.
 
     Raises:
         ValueError: the shapes differ, or nothing is left inside the border.
@@ -123,9 +123,10 @@ def compare(reference_nchw: Tensor, candidate_nchw: Tensor, *, border: int, tole
 
 
 def probe_images(halo: int, colours: int) -> dict[str, Tensor]:
-    """Images that show a wrong fold: odd sizes, an interior that no border reaches, values 0..1; name -> 1 x C x H x W float64.
+    """Images that show a wrong fold, name -> 1 x C x H x W float64 in 0..1, with an interior that no border reaches.
 
-    `natural` has the 1/f amplitude spectrum of photographs (Field 1987); `ones` is bright up to the edge, where zero padding matters most.
+    `natural` has the 1/f amplitude spectrum of photographs (Field 1987); `ones` is bright up to the edge, where zero
+    padding matters most.
     """
     height, width = 2 * halo + 17, 2 * halo + 22
     generator = torch.Generator().manual_seed(20220511)
@@ -145,7 +146,7 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
     """Compare a network with its folded form, in float64 (`exact`) and as stored (`stored`). No argument is modified.
 
     Raises:
-        ProofError: a comparison is outside its tolerance; the message names the first layer that differs and by how much.
+        ProofError: a comparison is outside its tolerance; the message names the first layer that differs.
     """
     reference = copy.deepcopy(before).double().eval()
     halo, scale = before.spec.halo, before.spec.scale
@@ -181,9 +182,8 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
 
 
 def describe(layer: LinearLayer) -> str:
-    """The branches of a layer in kernel sizes, in the order of application: `1x1 + 3x3*1x1*1x1 + 3x3*1x1*1x1 -> 3x3`."""
-    sizes = [[2 * operator.radius + 1 for operator in branch] for branch in layer.branches()]
-    return " + ".join("*".join(f"{size}x{size}" for size in branch) for branch in sizes) + " -> 3x3"
+    """The branches of a layer in kernel sizes, each in the order of application: `1x1 + 3x3*1x1*1x1 -> 3x3`."""
+    return " + ".join("*".join(operator.size for operator in branch) for branch in layer.branches()) + " -> 3x3"
 
 
 def _compare_sites(reference: Network, exact: Network, x_nchw: Tensor) -> Iterator[tuple[str, Comparison]]:

@@ -1,7 +1,9 @@
-"""The edge-oriented convolution block of ECBSR (Zhang, Zeng, Zhang: Edge-oriented Convolution Block for Real-time SR on Mobile, ACM MM 2021).
+"""The edge-oriented convolution block of ECBSR.
 
-Each 1x1 convolution comes before a padded 3x3 one, so its output is padded with its own bias: with zeros the fold would be wrong at the border.
-The identity path is off, as in the published configurations.
+Zhang, Zeng, Zhang: Edge-oriented Convolution Block for Real-time Super Resolution on Mobile Devices, ACM MM 2021.
+
+Each 1x1 convolution comes before a padded 3x3 one, so its output is padded with its own bias: with zeros the fold
+would be wrong at the border. The identity path is off, as in the published configurations.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
 def pad_with_bias(features_nchw: Tensor, bias: Tensor) -> Tensor:
-    """Surround channel i with one pixel of the constant bias[i]: what a 1x1 convolution gives for zeros outside the image."""
+    """Surround channel i with one pixel of bias[i]: what a 1x1 convolution gives for zeros outside the image."""
     border = bias.view(1, -1, 1, 1)
     return F.pad(features_nchw - border, [1, 1, 1, 1]) + border
 
@@ -68,7 +70,9 @@ class EdgeBranch(nn.Module):
 
     def chain(self) -> list[Conv]:
         """The operators in the order in which they are applied."""
-        edge = conv(self.gain.double() * self.filter.double(), self.bias, border=self.mix.bias, groups=self.gain.numel())
+        edge = conv(
+            self.gain.double() * self.filter.double(), self.bias, border=self.mix.bias, groups=self.gain.numel()
+        )
         return [conv(self.mix.weight, self.mix.bias), edge]
 
 

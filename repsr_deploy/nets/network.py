@@ -2,8 +2,8 @@
 
     y = PixelShuffle_s( tail(act(block_M(... act(block_1(act(head(x)))))) + repeat(x, s*s) )
 
-The families differ only in what head, blocks and tail are made of (`repsr`, `ecbsr`, `plain`). Repeating each colour s*s times before
-PixelShuffle is the nearest-neighbour global skip of RepSR (fact sheet 1.3).
+The families differ only in what head, blocks and tail are made of (`repsr`, `ecbsr`, `plain`). Repeating each colour
+s*s times before PixelShuffle is the nearest-neighbour global skip of RepSR (fact sheet 1.3).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repsr_deploy.folding.algebra import Conv
 from repsr_deploy.nets.ecbsr import ECB, EdgeBranch
-from repsr_deploy.nets.plain import PlainConv
+from repsr_deploy.nets.plain import PlainConv, PReLU
 from repsr_deploy.nets.repsr import RepSRBlock
 from repsr_deploy.nets.spec import Family, NetSpec
 
@@ -53,6 +54,8 @@ LAYERS: dict[Family, tuple[LayerFactory, LayerFactory]] = {
 }
 """Family -> (head and tail, block)."""
 
+INITIAL_TAIL_GAIN = 0.1
+
 
 class Network(nn.Module):
     """A super-resolution network, N x C x H x W in 0..1 -> N x C x sH x sW, unclamped; C is 3 (RGB) or 1 (Y)."""
@@ -63,10 +66,13 @@ class Network(nn.Module):
         make_end, make_block = LAYERS[spec.family]
         width = spec.channels
         self.head = make_end(spec.colours, width, spec.expansion)
-        self.head_act = nn.PReLU(width)
+        self.head_act = PReLU(width)
         self.body = nn.ModuleList(make_block(width, width, spec.expansion) for _ in range(spec.blocks))
-        self.body_acts = nn.ModuleList(nn.PReLU(width) for _ in range(spec.blocks))
+        self.body_acts = nn.ModuleList(PReLU(width) for _ in range(spec.blocks))
         self.tail = make_end(width, spec.colours * spec.scale**2, spec.expansion)
+        with torch.no_grad():  # a new network is nearly its nearest-neighbour skip
+            for parameter in self.tail.parameters():
+                parameter.mul_(INITIAL_TAIL_GAIN)
 
     def stages(self) -> Iterator[Stage]:
         """The layers in the order in which they run."""
@@ -97,7 +103,7 @@ def num_parameters(net: nn.Module) -> int:
 
 
 def macs_per_lr_pixel(net: nn.Module) -> int:
-    """Multiply-accumulates of the convolutions for each LR pixel; biases, norms, activations and the skip are not counted."""
+    """Multiply-accumulates of all convolutions for each LR pixel; nothing else is counted."""
     convolutions = sum(module.weight.numel() for module in net.modules() if isinstance(module, nn.Conv2d))
     return convolutions + sum(module.macs for module in net.modules() if isinstance(module, EdgeBranch))
 

@@ -1,0 +1,69 @@
+"""From a trained checkpoint to a model file: fold, prove, export, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from repsr_deploy._version import __version__
+from repsr_deploy.checkpoint import load_checkpoint
+from repsr_deploy.errors import UsageError
+from repsr_deploy.export.onnx import export_plain
+from repsr_deploy.files import sha256, write_text
+from repsr_deploy.folding.fold import fold
+from repsr_deploy.folding.proof import Proof
+from repsr_deploy.model_info import ModelInfo
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote and what it found."""
+
+    info: ModelInfo
+    proof: Proof
+    check: dict[str, Any]
+    """The comparison of ONNX Runtime with PyTorch: shapes, largest relative error, tolerance."""
+
+
+def export_checkpoint(
+    checkpoint: Path, model: Path, proof: Path | None = None, photographs: Mapping[str, Tensor] | None = None
+) -> ExportReport:
+    """Fold a checkpoint, prove the fold, write the ONNX model and, where asked for, the proof.
+
+    Args:
+        checkpoint: a .safetensors file written by repsr-train, of any family.
+        model: the .onnx file to write; it gets its name only after every check has passed.
+        proof: the .json file to write.
+        photographs: more probe images for the proof, name -> 1 x C x H x W in 0..1.
+
+    Raises:
+        UsageError: `model` is no .onnx name, or an output would overwrite the input.
+        ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold` and `export_plain`.
+    """
+    if model.suffix.lower() != ".onnx":
+        raise UsageError(f"output is {model}; expected a name that ends in .onnx")
+    if proof is not None and proof.resolve() in (checkpoint.resolve(), model.resolve()):
+        raise UsageError(f"the proof would overwrite {proof}; choose another name")
+    net, trained = load_checkpoint(checkpoint)
+    result = fold(net, photographs)
+    source = {"stage": "fold", "network": net.spec.name, "checkpoint_sha256": sha256(checkpoint.read_bytes())}
+    info = ModelInfo(
+        name=result.net.spec.name,
+        scale=net.spec.scale,
+        halo=net.spec.halo,
+        colour=net.spec.colour,
+        width=max(net.spec.channels, net.spec.colours * net.spec.scale**2),
+        version=__version__,
+        data_licence=trained.data_licence,
+        proof=result.proof.summary(),
+        psnr=trained.psnr,
+        history=[*trained.history, {**source, "version": __version__}],
+    )
+    check = export_plain(result.net, info, model)
+    if proof is not None:
+        write_text(proof, result.proof.to_json())
+    return ExportReport(info, result.proof, check)

@@ -1,0 +1,111 @@
+"""What a checkpoint or a model is, in words: what people ask first about a file that they did not make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repsr_deploy.checkpoint import is_checkpoint, load_checkpoint
+from repsr_deploy.files import sha256
+
+MACS_720P = 1280 * 720
+
+
+def inspect_file(path: Path) -> dict[str, str]:
+    """Facts about a .safetensors checkpoint or an .onnx model, label -> text, in the order in which to show them.
+
+    Raises:
+        ModelFileError: missing, damaged, or neither of the two.
+    """
+    return _inspect_checkpoint(path) if is_checkpoint(path) else _inspect_model(path)
+
+
+def _inspect_checkpoint(path: Path) -> dict[str, str]:
+    from repsr_deploy.nets.network import macs_per_lr_pixel, num_parameters  # noqa: PLC0415
+
+    net, info = load_checkpoint(path)
+    state = (
+        "plain, already folded"
+        if net.spec.family == "plain"
+        else "trained form with branches; folds into " + (net.spec.folded.name)
+    )
+    return {
+        "kind": f"checkpoint ({state})",
+        "network": f"{net.spec.name}, expansion {net.spec.expansion}",
+        **_geometry(net.spec.scale, net.spec.halo, net.spec.colour),
+        **_cost(num_parameters(net), macs_per_lr_pixel(net), net.spec.scale),
+        **_origin(path, info.data_licence, info.psnr, info.history),
+    }
+
+
+def _inspect_model(path: Path) -> dict[str, str]:
+    from repsr_deploy.runtimes import open_runtime  # noqa: PLC0415
+
+    info = open_runtime(path).info
+    parameters, macs = count_model(path)
+    facts = {
+        "kind": f"ONNX model, {info.precision}, {info.io} in {info.range[0]:g}..{info.range[1]:g}",
+        "network": info.name,
+        **_geometry(info.scale, info.halo, info.colour),
+        **_cost(parameters, macs, info.scale),
+        **_origin(path, info.data_licence, info.psnr, info.history),
+    }
+    if info.proof:
+        facts["proof"] = json.dumps(info.proof)
+    return facts
+
+
+def count_model(path: Path) -> tuple[int, float]:
+    """Parameters and convolution MACs for each LR pixel of an ONNX model whose weights are initializers."""
+    import onnx  # noqa: PLC0415
+    from onnx import shape_inference  # noqa: PLC0415
+
+    model = onnx.load(path)
+    side = 64
+    for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, None, side, side), strict=True):
+        if value is not None:
+            dimension.dim_value = value
+    del model.graph.output[0].type.tensor_type.shape.dim[2:]
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {item.name: [d.dim_value for d in item.type.tensor_type.shape.dim] for item in graph.value_info}
+    weights = {item.name: list(item.dims) for item in graph.initializer}
+    floats = [item for item in graph.initializer if item.data_type != onnx.TensorProto.INT64 and len(item.dims) > 0]
+    parameters = sum(_product(item.dims) for item in floats)
+    macs = 0.0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            height, width = shapes[node.output[0]][-2:]
+            macs += _product(weights[node.input[1]]) * height * width / side**2
+    return parameters, macs
+
+
+def _product(dims: Any) -> int:
+    result = 1
+    for dim in dims:
+        result *= dim
+    return result
+
+
+def _geometry(scale: int, halo: int, colour: str) -> dict[str, str]:
+    return {"scale": f"x{scale}", "halo": f"{halo} LR pixels", "colour": colour}
+
+
+def _cost(parameters: int, macs: float, scale: int) -> dict[str, str]:
+    giga = macs * MACS_720P / scale**2 / 1e9
+    return {"parameters": f"{parameters:,}", "MACs": f"{macs:,.0f} for each LR pixel; {giga:.2f} G for 1280x720 output"}
+
+
+def _origin(path: Path, licence: str, psnr: Mapping[str, Any], history: list[dict[str, Any]]) -> dict[str, str]:
+    facts = {"sha256": sha256(path.read_bytes())}
+    if psnr:
+        facts["PSNR-Y"] = ", ".join(f"{name} {value} dB" for name, value in psnr.items())
+    facts["training data licence"] = licence or "not stated"
+    for index, entry in enumerate(history):
+        facts[f"history {index + 1}"] = json.dumps(entry)
+    if not history:
+        facts["history"] = "none in the file"
+    return facts
