@@ -54,7 +54,7 @@ def is_checkpoint(path: Path) -> bool:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and string pairs to a safetensors file, atomically."""
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save_file
 
     whole = {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
@@ -73,7 +73,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ModelFileError: no such file, or not a whole safetensors file.
     """
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+    from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
@@ -91,7 +91,7 @@ def load_checkpoint(path: Path) -> tuple[Network, CheckpointInfo]:
     Raises:
         ModelFileError: no such file, no checkpoint of ours, or weights that do not fit the description.
     """
-    from repsr_deploy.nets.network import build  # noqa: PLC0415
+    from repsr_deploy.nets.network import build
 
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:

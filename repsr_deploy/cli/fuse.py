@@ -35,9 +35,9 @@ def export(
 
     Example: repsr-fuse export runs/x2/checkpoint.safetensors --out model.onnx --proof proof.json
     """
-    from repsr_deploy.checkpoint import load_checkpoint  # noqa: PLC0415
-    from repsr_deploy.export.checkpoint import export_checkpoint  # noqa: PLC0415
-    from repsr_deploy.export.probes import photograph_probe  # noqa: PLC0415
+    from repsr_deploy.checkpoint import load_checkpoint
+    from repsr_deploy.export.checkpoint import export_checkpoint
+    from repsr_deploy.export.probes import photograph_probe
 
     spec = load_checkpoint(checkpoint)[1].spec
     photographs = {path.name: photograph_probe(path, spec) for path in probe or ()}
@@ -66,7 +66,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors)
 
     Example: repsr-fuse inspect model.onnx
     """
-    from repsr_deploy.export.inspect import inspect_file  # noqa: PLC0415
+    from repsr_deploy.export.inspect import inspect_file
 
     table = Table(show_header=False, box=None)
     for key, value in inspect_file(file).items():

@@ -23,7 +23,7 @@ def inspect_file(path: Path) -> dict[str, str]:
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, str]:
-    from repsr_deploy.nets.network import macs_per_lr_pixel, num_parameters  # noqa: PLC0415
+    from repsr_deploy.nets.network import macs_per_lr_pixel, num_parameters
 
     net, info = load_checkpoint(path)
     state = (
@@ -41,7 +41,7 @@ def _inspect_checkpoint(path: Path) -> dict[str, str]:
 
 
 def _inspect_model(path: Path) -> dict[str, str]:
-    from repsr_deploy.runtimes import open_runtime  # noqa: PLC0415
+    from repsr_deploy.runtimes import open_runtime
 
     info = open_runtime(path).info
     parameters, macs = count_model(path)
@@ -59,8 +59,8 @@ def _inspect_model(path: Path) -> dict[str, str]:
 
 def count_model(path: Path) -> tuple[int, float]:
     """Parameters and convolution MACs for each LR pixel of an ONNX model whose weights are initializers."""
-    import onnx  # noqa: PLC0415
-    from onnx import shape_inference  # noqa: PLC0415
+    import onnx
+    from onnx import shape_inference
 
     model = onnx.load(path)
     side = 64

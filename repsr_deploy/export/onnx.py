@@ -124,8 +124,8 @@ def check_against_torch(net: Network, model: bytes, info: ModelInfo) -> dict[str
     Raises:
         ProofError: an output has another shape, or differs by more than the tolerance for `export`.
     """
-    import onnxruntime  # noqa: PLC0415
-    import torch  # noqa: PLC0415
+    import onnxruntime
+    import torch
 
     reference = copy.deepcopy(net).float().eval()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

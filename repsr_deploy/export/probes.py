@@ -13,7 +13,7 @@ from repsr_deploy.imaging.image_file import read_image
 from repsr_deploy.nets.spec import NetSpec
 
 LONGEST_SIDE = 201
-"""Pixels of a photograph that a proof looks at along one side: odd, and enough to reach every border and an interior."""
+"""Longest side in pixels of the crop that a proof looks at."""
 
 
 def photograph_probe(path: Path, spec: NetSpec) -> Tensor:

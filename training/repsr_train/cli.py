@@ -43,7 +43,7 @@ def train(
 
     Example: repsr-train repsr-m4c16-x2 --data photos/train --val photos/val --out runs/x2 --steps 20000
     """
-    from repsr_train import recipes  # noqa: PLC0415  (the help must not wait for torch)
+    from repsr_train import recipes
 
     changes = [*(assignments or ()), *([f"steps={steps}"] if steps is not None else ())]
     resolved = recipes.override(recipes.recipe(recipe), changes)
@@ -52,9 +52,9 @@ def train(
         Console(highlight=False, soft_wrap=True).print_json(resolved.to_json())
         return
 
-    import torch  # noqa: PLC0415
+    import torch
 
-    from repsr_train.experiment import Experiment, run_experiment  # noqa: PLC0415
+    from repsr_train.experiment import Experiment, run_experiment
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from repsr_deploy.errors import ImageFileError, UsageError
 from repsr_deploy.files import sha256
-from repsr_deploy.imaging.image_file import IMAGE_SUFFIXES, read_image
+from repsr_deploy.imaging.image_file import FORMATS, read_image
 from repsr_deploy.metrics.resize import imresize
 
 Uint8 = NDArray[np.uint8]
@@ -53,9 +53,9 @@ def list_photographs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}; expected a folder with photographs")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FORMATS and path.is_file())
     if not paths:
-        raise UsageError(f"no photographs in {folder}; expected files with {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UsageError(f"no photographs in {folder}; expected files with {', '.join(sorted(FORMATS))}")
     return paths
 
 

@@ -50,10 +50,12 @@ class Recipe:
     """Steps between validations; the state for `--resume` is saved then too."""
 
     def __post_init__(self) -> None:
-        positive = ("steps", "batch", "validate_every")
-        for name in positive:
+        for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("warmup", "seed"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if self.patch < 8:
             raise UsageError(f"patch is {self.patch}; expected at least 8 LR pixels")
         if not 0 < self.lr < 1 or not 0 <= self.lr_end <= self.lr:

@@ -1,0 +1,35 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import skimage.data
+
+# the tensors of tests are tiny: a second thread of PyTorch costs far more than it gives, most of all on a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+"""Photographs and checkpoints beside the repository: not part of it, so tests that need them skip elsewhere."""
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with real photographs, those inside scikit-image, as PNG and JPEG, one of them gray."""
+    from repsr_deploy.imaging.image_file import write_image
+
+    folder = tmp_path_factory.mktemp("photographs")
+    write_image(folder / "coffee.png", skimage.data.coffee())
+    write_image(folder / "chelsea.jpg", skimage.data.chelsea(), quality=98)
+    write_image(folder / "camera.png", skimage.data.camera())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data, or a visible skip."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no {SHARED_DATA.parent.name}/{SHARED_DATA.name} folder beside the repository")
+    return SHARED_DATA

@@ -1,0 +1,121 @@
+"""The ONNX export against PyTorch, and what the file says about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from repsr_deploy.errors import ModelFileError, ProofError
+from repsr_deploy.export.onnx import build_model, check_against_torch, export_plain
+from repsr_deploy.folding.fold import fold
+from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.nets.network import Network
+from tests.nets.networks import randomized, spec_of
+
+
+def info_of(net: Network) -> ModelInfo:
+    return ModelInfo(name=net.spec.name, scale=net.spec.scale, halo=net.spec.halo, colour=net.spec.colour)
+
+
+def random_plain(**changes: object) -> Network:
+    return fold(randomized(spec_of("repsr", **changes))).net
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("colour", ["rgb", "y"])
+def test_model_equals_pytorch_at_sizes_of_its_own(scale: int, colour: str, tmp_path: Path) -> None:
+    net = random_plain(scale=scale, colour=colour)
+    path = tmp_path / "model.onnx"
+    check = export_plain(net, info_of(net), path)
+    assert check["relative_error"] <= check["tolerance"]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [item.name for item in (*session.get_inputs(), *session.get_outputs())] == ["input", "output"]
+    random = np.random.default_rng(5)
+    clamped = 0
+    for count, height, width in ((1, 29, 31), (2, 5, 64), (1, 1, 1)):
+        x_nchw = random.random((count, net.spec.colours, height, width), dtype=np.float32)
+        with torch.no_grad():
+            unclamped = net(torch.from_numpy(x_nchw))
+        actual = np.asarray(session.run(["output"], {"input": x_nchw})[0])
+        assert actual.shape == (count, net.spec.colours, height * scale, width * scale)
+        np.testing.assert_allclose(actual, unclamped.clamp(0, 1).numpy(), rtol=0, atol=2e-5)
+        clamped += int(((unclamped < 0) | (unclamped > 1)).sum())
+    assert clamped > 0  # so the clamp inside the model was seen to work
+
+
+def test_model_describes_itself(tmp_path: Path) -> None:
+    net = random_plain()
+    info = ModelInfo(
+        name="Plain-M2C8", scale=2, halo=4, proof={"passed": True}, psnr={"x": 30.5}, history=[{"stage": "train"}]
+    )
+    export_plain(net, info, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    props = {item.key: item.value for item in model.metadata_props}
+    assert props["repsr.scale"] == "2"
+    assert props["repsr.halo"] == "4"
+    assert ModelInfo.from_props(props) == info
+    assert [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [
+        "N",
+        3,
+        "H",
+        "W",
+    ]
+
+
+def test_metadata_that_this_version_cannot_follow_is_refused() -> None:
+    props = ModelInfo(name="a", scale=2, halo=4).to_props()
+    assert ModelInfo.from_props({"other": "1"}) is None
+    with pytest.raises(ModelFileError, match="precision 'int3'"):
+        ModelInfo.from_props({**props, "repsr.precision": '"int3"'})
+    with pytest.raises(ModelFileError, match="unreadable"):
+        ModelInfo.from_props({**props, "repsr.scale": "{"})
+    with pytest.raises(ModelFileError, match="unreadable"):
+        ModelInfo.from_props({"repsr.scale": "2"})
+
+
+@pytest.mark.parametrize("damage", ["order", "slope", "skip", "bias"])
+def test_wrong_graphs_fail_the_check_and_leave_no_file(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = random_plain()
+
+    def damaged(*arguments: object) -> onnx.ModelProto:
+        model = build_model(*arguments)  # type: ignore[arg-type]
+        nodes = {node.op_type: node for node in model.graph.node}
+        if damage == "order":  # PixelShuffle's channel order is CRD; DCR is the known mistake
+            next(item for item in nodes["DepthToSpace"].attribute if item.name == "mode").s = b"DCR"
+        elif damage == "skip":
+            nodes["Gather"].input[1] = "other.channels"
+            other = np.tile(np.arange(3, dtype=np.int64), 4)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(other, "other.channels"))
+        else:
+            name = {"slope": "head_act.weight", "bias": "tail.bias"}[damage]
+            item = next(item for item in model.graph.initializer if item.name == name)
+            item.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(item) + np.float32(1e-3), name))
+        return model
+
+    monkeypatch.setattr("repsr_deploy.export.onnx.build_model", damaged)
+    with pytest.raises(ProofError, match="differ by"):
+        export_plain(net, info_of(net), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    net = random_plain()
+    with torch.no_grad():
+        net.get_parameter("body.0.weight")[0, 0, 0, 0] = torch.inf
+    with pytest.raises(ModelFileError, match=r"body\.0\.weight holds NaN or infinity"):
+        export_plain(net, info_of(net), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_does_not_modify_the_network() -> None:
+    net = random_plain().double()
+    arrays = {key: value.float().numpy() for key, value in net.state_dict().items()}
+    check_against_torch(net, build_model(net.spec, arrays, info_of(net)).SerializeToString(), info_of(net))
+    assert next(net.parameters()).dtype == torch.float64
