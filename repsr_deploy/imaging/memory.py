@@ -27,7 +27,7 @@ def bytes_per_pixel(info: ModelInfo) -> int:
     colours = 3 if info.colour == "rgb" else 1
     tail = colours * info.scale**2
     network = 1.1 * max(8 * _blocked(info.width or UNKNOWN_WIDTH), 16 * _blocked(tail))
-    conversions = 8 * (colours + tail)
+    conversions = 12 * (colours + tail)  # a tile is stored while the next one runs
     return math.ceil(network + conversions)
 
 

@@ -29,7 +29,7 @@ class PlaneNetwork:
         return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
 
     def enlarge(self, planes: Planes) -> Planes:
-        """C x H x W to C x scale*H x scale*W, in 0..1."""
+        """C x H x W to C x scale*H x scale*W; to be checked for NaN, infinity and range (`samples.checked_output`)."""
         if len(planes) % 2:
             return self._enlarge_colour(planes)
         colour, alpha = planes[:-1], planes[-1]
@@ -46,18 +46,19 @@ class PlaneNetwork:
                 return self._run(np.repeat(planes, 3, axis=0)).mean(axis=0, keepdims=True)
             case ("y", 1):
                 luma = self._run(planes * (WHITE - BLACK) + BLACK)
-                return ((luma - BLACK) / (WHITE - BLACK)).clip(0, 1)
+                return (luma - BLACK) / (WHITE - BLACK)
             case _:
                 luma, *colours = np.moveaxis(ycbcr_from_rgb(np.moveaxis(planes, 0, -1)), -1, 0)
                 enlarged = [self._run(luma[None])[0], *(chroma.enlarge(plane, self._info.scale) for plane in colours)]
-                return np.moveaxis(rgb_from_ycbcr(np.stack(enlarged, axis=-1)), -1, 0).clip(0, 1)
+                return np.moveaxis(rgb_from_ycbcr(np.stack(enlarged, axis=-1)), -1, 0)
 
     def _enlarge_alpha(self, alpha: Planes) -> Planes:
         """One plane through the same network; a constant one is left to no network, with the same result."""
         scale = self._info.scale
         if alpha.min() == alpha.max():
             return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha[0, 0])
-        return transparency.within_neighbours(self._enlarge_colour(alpha[None])[0], alpha, scale)
+        enlarged = checked_output(self._enlarge_colour(alpha[None])[0], self._info.name)
+        return transparency.within_neighbours(enlarged, alpha, scale)
 
     def _run(self, planes: Planes) -> Planes:
-        return checked_output(self._runtime.run(planes[None])[0], self._info.name)
+        return self._runtime.run(planes[None])[0]

@@ -18,6 +18,8 @@ Planes = NDArray[np.float32]
 
 FULL_SCALE: dict[str, int] = {"uint8": 255, "uint16": 65535, "float32": 1}
 """The sample that means 1.0, by type. The type decides, never the values: a dark 16-bit image stays one."""
+BAND_ROWS = 128
+"""Rows converted at once: what lies between the conversions of a band stays in the processor's cache."""
 
 
 def planes_from(image_hwc: Image) -> Planes:
@@ -40,22 +42,25 @@ def planes_from(image_hwc: Image) -> Planes:
 
 def store_planes(planes: Planes, out_hwc: Image) -> None:
     """Write float32 C x H x W in 0..1 into H x W x C samples, rounded half to even for integer types."""
-    full_scale = FULL_SCALE[out_hwc.dtype.name]
-    match out_hwc.dtype.name:
-        case "uint8":  # the absolute value that the name speaks of changes nothing here, and nothing is faster
-            samples = [cv2.convertScaleAbs(plane, alpha=full_scale) for plane in planes]
-        case "uint16":
-            samples = [np.rint(plane * np.float32(full_scale)).astype(np.uint16) for plane in planes]
-        case _:
-            samples = list(planes)
-    if len(samples) == 1:
-        out_hwc[..., 0] = samples[0]
-    else:
-        cv2.merge(samples, dst=out_hwc)
+    for top in range(0, len(out_hwc), BAND_ROWS):
+        rows = slice(top, top + BAND_ROWS)
+        samples = [_samples(plane[rows], out_hwc.dtype.name) for plane in planes]
+        if len(samples) == 1:
+            out_hwc[rows, :, 0] = samples[0]
+        else:
+            cv2.merge(samples, dst=out_hwc[rows])
+
+
+def _samples(plane: Planes, kind: str) -> Image:
+    if kind == "uint8":  # the absolute value that the name speaks of changes nothing here, and nothing is faster
+        return cv2.convertScaleAbs(plane, alpha=FULL_SCALE[kind])
+    if kind == "uint16":
+        return np.rint(plane * np.float32(FULL_SCALE[kind])).astype(np.uint16)
+    return plane
 
 
 def checked_output(planes: Planes, name: str) -> Planes:
-    """A network's output, within 0..1: clipped in place where the model does not clamp it itself.
+    """What a network's output became, within 0..1: clipped in place where it is not.
 
     Raises:
         ModelFileError: NaN or infinity. (Clip in ONNX Runtime keeps NaN; minimum and maximum find both in one pass.)

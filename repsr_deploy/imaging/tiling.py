@@ -30,6 +30,11 @@ class Box:
         """Index of an H x W array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    @property
+    def pixels(self) -> int:
+        """Area."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
     def scaled(self, scale: int) -> Box:
         """The same rectangle in an image `scale` times as large."""
         return Box(self.top * scale, self.left * scale, self.bottom * scale, self.right * scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.network import PlaneNetwork
-from repsr_deploy.imaging.samples import FULL_SCALE, Image, planes_from, store_planes
+from repsr_deploy.imaging.samples import FULL_SCALE, Image, Planes, checked_output, planes_from, store_planes
 from repsr_deploy.imaging.tiling import MIN_TILE, Tile, checked_tile, plan_tiles, tile_for_budget
 from repsr_deploy.metrics.resize import imresize
 from repsr_deploy.model_info import ModelInfo
@@ -142,17 +143,25 @@ class Upscaler:
                 return output
 
     def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
+        """Run every tile; a second thread stores one while the next is computed, which hides the conversion."""
+        storing: list[Future[int]] = []
         done = 0
-        for part in plan_tiles(*image.shape[:2], tile=tile, halo=self._network.halo(image.shape[2])):
-            self._run_tile(image, output, part)
-            done += (part.core.bottom - part.core.top) * (part.core.right - part.core.left)
-            report(done)
+        with ThreadPoolExecutor(1) as pool:
+            for part in plan_tiles(*image.shape[:2], tile=tile, halo=self._network.halo(image.shape[2])):
+                planes = self._network.enlarge(planes_from(image[part.source.slices]))
+                if storing:
+                    done += storing.pop().result()
+                    report(done)
+                storing.append(pool.submit(self._store, planes, output, part))
+            report(done + storing.pop().result())
 
-    def _run_tile(self, image: Image, output: Image, tile: Tile) -> None:
+    def _store(self, planes: Planes, output: Image, part: Tile) -> int:
+        """Check and store what a tile yields; returns its input pixels."""
         scale = self.info.scale
-        planes = self._network.enlarge(planes_from(image[tile.source.slices]))
-        rows, columns = tile.crop.scaled(scale).slices
-        store_planes(planes[:, rows, columns], output[tile.core.scaled(scale).slices])
+        rows, columns = part.crop.scaled(scale).slices
+        yielded = checked_output(planes[:, rows, columns], self.info.name)
+        store_planes(yielded, output[part.core.scaled(scale).slices])
+        return part.core.pixels
 
 
 def checked_factor(factor: float) -> float:

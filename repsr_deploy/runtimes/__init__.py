@@ -12,7 +12,7 @@ Opener = Callable[[Path | bytes, int | None], Runtime]
 
 
 def _open_onnxruntime(model: Path | bytes, threads: int | None) -> Runtime:
-    from repsr_deploy.runtimes.onnxruntime import OnnxRuntime  # noqa: PLC0415 - a backend loads when it is asked for
+    from repsr_deploy.runtimes.onnxruntime import OnnxRuntime
 
     return OnnxRuntime(model, threads)
 

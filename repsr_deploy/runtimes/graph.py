@@ -54,7 +54,7 @@ def derive_reach(model: Path | bytes, label: str) -> Reach:
         ModelFileError: an operator looks farther than can be derived, such as a global average.
     """
     try:
-        import onnx  # noqa: PLC0415 - needed for foreign models alone
+        import onnx
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"{label} does not state its halo, and deriving it needs the onnx package ({error}); `pip install onnx`"

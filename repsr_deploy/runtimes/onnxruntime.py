@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class OnnxRuntime(CheckedRuntime):
 
     def _derive_info(self, model: Path | bytes, label: str, colour: Colour) -> ModelInfo:
         """Find out by trying and by walking the graph what a foreign file does not say."""
-        from repsr_deploy.runtimes.graph import derive_reach  # noqa: PLC0415 - needs onnx, for foreign models alone
+        from repsr_deploy.runtimes.graph import derive_reach
 
         scales: set[float] = set()
         for height, width in PROBE_SHAPES:
@@ -80,7 +81,7 @@ class OnnxRuntime(CheckedRuntime):
 
 def _open_session(model: Path | bytes, label: str, threads: int | None) -> Any:
     try:
-        import onnxruntime  # noqa: PLC0415 - an optional dependency
+        import onnxruntime
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"runtime onnxruntime cannot be used here ({error}); install it with `pip install repsr-deploy[cpu]`"
@@ -134,4 +135,5 @@ def _only_image(values: list[Any], role: str, label: str) -> tuple[str, int | No
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:300]
+    """The error's first line, without ONNX Runtime's own code in front."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip().split("\n")[0])[:300].rstrip(".")
