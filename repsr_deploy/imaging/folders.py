@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,10 @@ def find_images(inputs: Sequence[Path]) -> Found:
             )
         images += inside
         skipped += len(files) - len(inside)
-    unique = list({path.resolve(): path for path in reversed(images)}.values())[::-1]
-    return Found(unique, skipped, len(inputs) > 1 or any(path.is_dir() for path in inputs))
+    unique: dict[str, Path] = {}
+    for path in images:
+        unique.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - resolve() would make one of two links
+    return Found(list(unique.values()), skipped, len(inputs) > 1 or any(path.is_dir() for path in inputs))
 
 
 def plan_jobs(
