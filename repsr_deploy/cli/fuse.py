@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from repsr_deploy.cli.errors import run
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Fold trained networks into plain 3x3 convolutions, prove it, export; say what a file is.",
 )
 
@@ -74,6 +77,6 @@ def inspect(file: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors)
     Console(highlight=False, soft_wrap=True).print(table)
 
 
-def main() -> None:
-    """Entry point."""
-    raise SystemExit(run(app, "repsr-fuse"))
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; `args` defaults to the process's own."""
+    return run(app, "repsr-fuse", args)

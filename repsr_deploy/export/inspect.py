@@ -67,8 +67,6 @@ def count_model(path: Path) -> tuple[int, float]:
     for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, None, side, side), strict=True):
         if value is not None:
             dimension.dim_value = value
-    del model.graph.output[0].type.tensor_type.shape.dim[2:]
-    del model.graph.output[0].type.tensor_type.shape.dim[:]
     model.graph.output[0].type.tensor_type.ClearField("shape")
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {item.name: [d.dim_value for d in item.type.tensor_type.shape.dim] for item in graph.value_info}

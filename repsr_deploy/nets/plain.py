@@ -23,8 +23,8 @@ class PlainConv(nn.Conv2d):
 class PReLU(nn.Module):
     """PReLU with a slope for each channel: N x C x H x W -> N x C x H x W.
 
-    Written with two rectifiers, which gives the same bits and trains 2 to 4 times faster on a CPU than the built-in
-    kernel.
+    On a CPU PyTorch's kernel is fast forwards, but with its backward pass 2 to 4 times slower than two rectifiers,
+    which give the same bits; so training uses those.
     """
 
     def __init__(self, channels: int) -> None:
@@ -33,5 +33,7 @@ class PReLU(nn.Module):
 
     def forward(self, x_nchw: Tensor) -> Tensor:
         """x where positive, slope * x where negative."""
+        if not torch.is_grad_enabled():
+            return F.prelu(x_nchw, self.weight)
         slope = self.weight.to(x_nchw.dtype).view(1, -1, 1, 1)
         return F.relu(x_nchw) - F.relu(-x_nchw) * slope

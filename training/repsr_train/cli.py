@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from repsr_deploy.cli.errors import run
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @app.command()
@@ -76,6 +77,6 @@ def train(
     )
 
 
-def main() -> None:
-    """Entry point."""
-    raise SystemExit(run(app, "repsr-train"))
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; `args` defaults to the process's own."""
+    return run(app, "repsr-train", args)

@@ -92,19 +92,20 @@ class Trainer:
         """
         recipe = self.recipe
         losses: list[Tensor] = []
-        started, first = time.monotonic(), self.step
+        started = time.monotonic()
         while self.step < recipe.steps and not should_stop():
             losses.append(self._train_step())
             if self.step % recipe.validate_every == 0 or self.step == recipe.steps:
-                loss = torch.stack(losses).mean().item()
-                losses.clear()
+                loss, count = torch.stack(losses).mean().item(), len(losses)
                 if not math.isfinite(loss):
                     raise RepsrError(
                         f"the loss is {loss} at step {self.step}; lower the learning rate (--set lr={recipe.lr / 2:g})"
                     )
-                speed = (self.step - first) / (time.monotonic() - started)
+                speed = count / (time.monotonic() - started)
                 quality = validation_psnr(self.averaged(), validation) if validation else None
                 report(Progress(self.step, recipe.steps, loss, learning_rate(recipe, self.step - 1), quality, speed))
+                losses.clear()
+                started = time.monotonic()
 
     def averaged(self) -> Network:
         """The averaged network, its BatchNorm statistics right: what is validated, saved and shipped."""
