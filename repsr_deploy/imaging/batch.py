@@ -54,6 +54,8 @@ def upscale_files(
             write_image(job.target, output, quality=quality)
         except RepsrError as error:
             yield Outcome(job, error)
+        except MemoryError:
+            yield Outcome(job, RepsrError(f"no memory to upscale {job.source}; choose a smaller factor or image"))
         else:
             sizes = (image.shape[1], image.shape[0]), (output.shape[1], output.shape[0])
             yield Outcome(job, None, *sizes, time.perf_counter() - start)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,6 +282,30 @@ def test_out_of_memory_means_smaller_tiles(caplog: pytest.LogCaptureFixture) -> 
     ]
     with pytest.raises(RepsrError, match="no memory even for tiles of 16 pixels"):
         Upscaler(_Small(100)).upscale(image)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory by what Linux's /proc says is taken")
+def test_memory_that_really_runs_out() -> None:
+    """ONNX Runtime's own allocation fails under a limit of 200 MB more than is taken; the picture is the same."""
+    model = plain_model(spec_of(2, 1, 16)).SerializeToString()
+    script = """
+import resource, sys
+import numpy as np
+from repsr_deploy.imaging.upscaler import Upscaler
+from repsr_deploy.runtimes import open_runtime
+
+model = sys.stdin.buffer.read()
+image = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+expected = Upscaler(open_runtime(model, threads=1), tile=128).upscale(image)
+upscaler = Upscaler(open_runtime(model, threads=1), tile=4096)
+with open("/proc/self/statm") as statm:
+    taken_bytes = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + 200 * 10**6,) * 2)
+print(all(map(np.array_equal, upscaler.upscale(image), expected)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], input=model, capture_output=True, check=True)
+    assert done.stdout == b"True\n"
+    assert b"not enough memory: trying again with tiles of 750 pixels" in done.stderr
 
 
 def test_progress_counts_input_pixels() -> None:
