@@ -97,27 +97,38 @@ class Proof:
         return json.dumps({"summary": self.summary(), **asdict(self)}, indent=2) + "\n"
 
 
-def compare(reference_nchw: Tensor, candidate_nchw: Tensor, *, border: int, tolerance: float) -> Comparison:
-    """Compare two outputs of one shape; `border` is the width in pixels of the frame that is judged by itself.
+def compare(pairs: Sequence[tuple[Tensor, Tensor]], *, border: int, tolerance: float) -> Comparison:
+    """Compare outputs with their references, one pair (reference, candidate) of N x C x H x W for each probe image.
+
+    Args:
+        pairs: of one shape within a pair; the range is that of all references together, so that a flat image, whose own
+            output has next to none, does not count rounding as an error.
+        border: width in pixels of the frame that is judged by itself.
+        tolerance: largest error allowed, as a fraction of the range.
 
     Raises:
-        ValueError: the shapes differ, or nothing is left inside the border.
+        ValueError: the shapes within a pair differ, or nothing is left inside the border.
     """
-    if reference_nchw.shape != candidate_nchw.shape:
-        raise ValueError(f"shapes differ: {tuple(reference_nchw.shape)} and {tuple(candidate_nchw.shape)}")
-    height, width = reference_nchw.shape[-2:]
-    if 2 * border >= min(height, width):
-        raise ValueError(f"a border of {border} leaves no interior in {height}x{width}")
-    reference = reference_nchw.double()
-    error = (candidate_nchw.double() - reference).abs()
-    inner = (..., slice(border, height - border), slice(border, width - border))
-    frame = torch.ones(height, width, dtype=torch.bool)
-    frame[inner[1:]] = False
+    interior: list[Tensor] = []
+    frame: list[Tensor] = []
+    for reference, candidate in pairs:
+        if reference.shape != candidate.shape:
+            raise ValueError(f"shapes differ: {tuple(reference.shape)} and {tuple(candidate.shape)}")
+        height, width = reference.shape[-2:]
+        if 2 * border >= min(height, width):
+            raise ValueError(f"a border of {border} leaves no interior in {height}x{width}")
+        error = (candidate.double() - reference.double()).abs()
+        inside = torch.zeros(height, width, dtype=torch.bool)
+        inside[border : height - border, border : width - border] = True
+        interior.append(error[..., inside].flatten())
+        frame.append(error[..., ~inside].flatten())
+    errors = torch.cat(interior), torch.cat(frame)
+    values = torch.cat([reference.double().flatten() for reference, _ in pairs])
     return Comparison(
-        max_error_interior=error[inner].max().item(),
-        max_error_border=error[..., frame].max().item() if border else 0.0,
-        mean_error=error.mean().item(),
-        range=(reference.max() - reference.min()).item(),
+        max_error_interior=errors[0].max().item(),
+        max_error_border=errors[1].max().item() if border else 0.0,
+        mean_error=torch.cat(errors).mean().item(),
+        range=(values.max() - values.min()).item(),
         tolerance=tolerance,
     )
 
@@ -152,26 +163,30 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
     halo, scale = before.spec.halo, before.spec.scale
     images = {**probe_images(halo, before.spec.colours), **photographs}
     stored_dtype = next(stored.parameters()).dtype
-    whole: list[Comparison] = []
-    rounded: list[Comparison] = []
-    site_comparisons: dict[str, list[Comparison]] = {}
+    whole: list[tuple[Tensor, Tensor]] = []
+    rounded: list[tuple[Tensor, Tensor]] = []
+    sites: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for image in images.values():
         x_nchw = image.double()
         expected = reference(x_nchw)
-        whole.append(compare(expected, exact(x_nchw), border=halo * scale, tolerance=TOLERANCES["fold"]))
-        actual = stored(x_nchw.to(stored_dtype))
-        rounded.append(compare(expected, actual, border=halo * scale, tolerance=TOLERANCES["store"]))
-        for name, comparison in _compare_sites(reference, exact, x_nchw):
-            site_comparisons.setdefault(name, []).append(comparison)
+        whole.append((expected, exact(x_nchw)))
+        rounded.append((expected, stored(x_nchw.to(stored_dtype))))
+        for name, pair in _run_sites(reference, exact, x_nchw):
+            sites.setdefault(name, []).append(pair)
     rules = {stage.name: describe(stage.layer) for stage in before.stages()}
     proof = Proof(
         network=before.spec.name,
         sites=tuple(
-            SiteProof(site=name, rule=rules[name], outcome="exact", comparison=_worst_of(comparisons))
-            for name, comparisons in site_comparisons.items()
+            SiteProof(
+                site=name,
+                rule=rules[name],
+                outcome="exact",
+                comparison=compare(pairs, border=1, tolerance=TOLERANCES["fold"]),
+            )
+            for name, pairs in sites.items()
         ),
-        whole=_worst_of(whole),
-        stored=_worst_of(rounded),
+        whole=compare(whole, border=halo * scale, tolerance=TOLERANCES["fold"]),
+        stored=compare(rounded, border=halo * scale, tolerance=TOLERANCES["store"]),
         before=_cost(before),
         after=_cost(exact),
         probes=tuple(f"{name} {image.shape[-1]}x{image.shape[-2]}" for name, image in images.items()),
@@ -186,16 +201,13 @@ def describe(layer: LinearLayer) -> str:
     return " + ".join("*".join(operator.size for operator in branch) for branch in layer.branches()) + " -> 3x3"
 
 
-def _compare_sites(reference: Network, exact: Network, x_nchw: Tensor) -> Iterator[tuple[str, Comparison]]:
+def _run_sites(reference: Network, exact: Network, x_nchw: Tensor) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Every layer before and after, on the features that really reach it."""
     features = x_nchw
     for old, new in zip(reference.stages(), exact.stages(), strict=True):
         expected = old.layer(features)
-        yield old.name, compare(expected, new.layer(features), border=1, tolerance=TOLERANCES["fold"])
+        yield old.name, (expected, new.layer(features))
         features = old.act(expected) if old.act is not None else expected
-
-
-def _worst_of(comparisons: Sequence[Comparison]) -> Comparison:
-    return max(comparisons, key=lambda comparison: comparison.relative_error)
 
 
 def _infinite_if_nan(value: float) -> float:

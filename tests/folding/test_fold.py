@@ -135,7 +135,7 @@ def test_zero_padding_after_a_1x1_with_bias_is_refused_and_its_fold_fails_at_the
     x_nchw = photograph(31, 37)
     with torch.no_grad():
         layer, folded = next(net.stages()).layer, next(right.stages()).layer
-        difference = compare(layer(x_nchw), folded(x_nchw), border=1, tolerance=1e-10)
+        difference = compare([(layer(x_nchw), folded(x_nchw))], border=1, tolerance=1e-10)
     assert difference.max_error_interior < 1e-10
     assert difference.max_error_border > 1e-2
     with pytest.raises(ProofError, match="first at head"):
@@ -153,23 +153,40 @@ def test_zero_padding_after_a_1x1_with_bias_is_refused_and_its_fold_fails_at_the
 
 def test_compare_can_fail_apart_at_border_and_interior() -> None:
     reference = torch.linspace(0, 1, 2 * 9 * 9, dtype=torch.float64).view(1, 2, 9, 9)
-    equal = compare(reference, reference.clone(), border=2, tolerance=1e-10)
+    equal = compare([(reference, reference.clone())], border=2, tolerance=1e-10)
     assert equal.passed
     assert equal.relative_error == 0
     for place, interior in (((0, 1, 4, 4), True), ((0, 0, 0, 5), False), ((0, 1, 7, 3), False)):
         other = reference.clone()
         other[place] += 1e-9
-        found = compare(reference, other, border=2, tolerance=1e-10)
+        found = compare([(reference, other)], border=2, tolerance=1e-10)
         assert not found.passed
         assert (found.max_error_interior > 0) is interior
         assert (found.max_error_border > 0) is not interior
     other = reference.clone()
     other[0, 0, 4, 4] = torch.nan
-    assert not compare(reference, other, border=2, tolerance=1e-10).passed
+    assert not compare([(reference, other)], border=2, tolerance=1e-10).passed
     with pytest.raises(ValueError, match="shapes differ"):
-        compare(reference, reference[:, :1], border=2, tolerance=1e-10)
+        compare([(reference, reference[:, :1])], border=2, tolerance=1e-10)
     with pytest.raises(ValueError, match="no interior"):
-        compare(reference, reference, border=5, tolerance=1e-10)
+        compare([(reference, reference)], border=5, tolerance=1e-10)
+
+
+def test_range_is_that_of_all_images() -> None:
+    flat, steep = torch.full((1, 1, 9, 9), 0.5, dtype=torch.float64), torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    steep[0, 0, 0, 0] = 1
+    off = flat + 1e-11
+    assert not compare([(flat, off)], border=1, tolerance=1e-10).passed
+    assert compare([(flat, off), (steep, steep)], border=1, tolerance=1e-10).passed
+    assert not compare([(flat, flat + 1e-9), (steep, steep)], border=1, tolerance=1e-10).passed
+
+
+def test_a_network_that_answers_flat_images_flatly_passes() -> None:
+    net = randomized(spec_of("repsr", blocks=4, channels=16))
+    with torch.no_grad():  # as a trained network: on a flat image it adds next to nothing to its skip
+        net.get_parameter("tail.weight").mul_(1e-3)
+        net.get_parameter("tail.bias").mul_(1e-3)
+    assert fold(net).proof.passed
 
 
 def test_proof_is_json_with_rows_and_costs() -> None:
