@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import helper, numpy_helper
 
@@ -20,6 +19,7 @@ from repsr_deploy.folding.fold import fold
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.nets.network import Network
 from repsr_deploy.nets.repsr import ExpandSqueeze, RepSRBlock
+from repsr_deploy.runtimes import open_runtime
 from repsr_deploy.tolerances import TOLERANCES
 
 
@@ -123,14 +123,8 @@ def measure_folding(net: Network, *, height: int, width: int, threads: int, seco
 
 
 def _session(model: onnx.ModelProto, x_nchw: Any, threads: int) -> Callable[[], Any]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-    def run() -> Any:
-        return session.run(["output"], {"input": x_nchw})[0]
-
-    return run
+    runtime = open_runtime(model.SerializeToString(), threads=threads)
+    return lambda: runtime.run(x_nchw)
 
 
 def _torch(net: Network, x_nchw: Any) -> Callable[[], Any]:

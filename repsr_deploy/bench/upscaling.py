@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from repsr_deploy.bench.timing import Timing, speedup, time_side_by_side
@@ -18,7 +17,7 @@ from repsr_deploy.imaging.upscaler import Upscaler
 
 @dataclass(frozen=True)
 class UpscalingSpeed:
-    """Times for one image of height x width pixels: the session on float tensors, the upscaler from uint8 to uint8."""
+    """Times for one image of height x width pixels: the session on a float tensor, the upscaler from uint8 to uint8."""
 
     height: int
     width: int
@@ -34,20 +33,16 @@ def measure_upscaling(model: Path, image_hwc: NDArray[np.uint8], *, threads: int
         ProofError: the two do not give the same picture.
     """
     height, width = image_hwc.shape[:2]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     x_nchw = np.ascontiguousarray(image_hwc.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
     upscaler = Upscaler(model, threads=threads)
-    direct = np.asarray(session.run(["output"], {"input": x_nchw})[0])[0].transpose(1, 2, 0)
+    session = upscaler.runtime
+    direct = session.run(x_nchw)[0].transpose(1, 2, 0)
     if not np.array_equal(upscaler.upscale(image_hwc), np.rint(direct * np.float32(255)).astype(np.uint8)):
         raise ProofError("the upscaler and the bare session give different pictures")
-
-    def bare() -> None:
-        session.run(["output"], {"input": x_nchw})
-
-    candidates = {"bare session": bare, "Upscaler": lambda: upscaler.upscale(image_hwc)}
-    timings = time_side_by_side(candidates, seconds=seconds)
+    timings = time_side_by_side(
+        {"bare session": lambda: session.run(x_nchw), "Upscaler": lambda: upscaler.upscale(image_hwc)},
+        seconds=seconds,
+    )
     return UpscalingSpeed(height, width, timings, speedup(timings, "Upscaler", "bare session"))
 
 

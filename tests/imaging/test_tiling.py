@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 
 from repsr_deploy.errors import UsageError
-from repsr_deploy.imaging.tiling import MIN_TILE, Box, plan_tiles, tile_for_budget
+from repsr_deploy.imaging.tiling import FAST_TILE, MIN_TILE, Box, plan_tiles, tile_for_budget
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.runtimes import open_runtime
 from tests.runtimes.models import plain_model, spec_of
@@ -48,7 +48,11 @@ def test_a_tile_fits_its_budget() -> None:
     for budget in (10**6, 10**8, 123456789):
         for halo in (0, 6, 30):
             tile = tile_for_budget(budget, bytes_per_pixel=300, halo=halo)
-            assert tile == MIN_TILE or (tile + 2 * halo) ** 2 * 300 <= budget < (tile + 2 * halo + 1) ** 2 * 300
+            fits, one_more_fits = ((side + 2 * halo) ** 2 * 300 <= budget for side in (tile, tile + 1))
+            assert fits or tile == MIN_TILE
+            assert not one_more_fits or tile == FAST_TILE
+    assert tile_for_budget(10**7, bytes_per_pixel=300, halo=6) == 170
+    assert tile_for_budget(10**12, bytes_per_pixel=300, halo=6) == FAST_TILE
     assert tile_for_budget(1, bytes_per_pixel=300, halo=6) == MIN_TILE
 
 
