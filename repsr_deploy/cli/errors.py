@@ -12,6 +12,8 @@ import typer
 from repsr_deploy.errors import RepsrError
 
 INTERRUPTED = 130
+EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "cpu", "onnxruntime": "cpu"}
+"""Optional package -> the extra of this project that brings it."""
 
 
 def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
@@ -33,6 +35,14 @@ def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
         message = error.format_message().rstrip(".")
         print_error(name, f"{message[:1].lower()}{message[1:]}; see `{name} --help`")
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        print_error(
+            name, f"needs the package {package}, which is not installed; `pip install repsr-deploy[{EXTRAS[package]}]`"
+        )
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

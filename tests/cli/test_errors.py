@@ -31,6 +31,11 @@ def _app(ending: BaseException | int | None) -> typer.Typer:
         (1, 1, ""),
         (ImageFileError("cannot read a.png:\nempty"), 1, "tool: error: cannot read a.png: empty\n"),
         (UsageError("tile is 3"), 2, "tool: error: tile is 3\n"),
+        (
+            ModuleNotFoundError("No module named 'torch._C'", name="torch._C"),
+            1,
+            "tool: error: needs the package torch, which is not installed; `pip install repsr-deploy[train]`\n",
+        ),
         (KeyboardInterrupt(), 130, "tool: error: interrupted\n"),
         (typer.Abort(), 130, "tool: error: interrupted\n"),
     ],
@@ -57,3 +62,5 @@ def test_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run(_app(ZeroDivisionError()), "tool", [])
+    with pytest.raises(ModuleNotFoundError):
+        run(_app(ModuleNotFoundError("No module named 'tpyer'", name="tpyer")), "tool", [])
