@@ -12,6 +12,7 @@ import typer
 from repsr_deploy.errors import RepsrError
 
 INTERRUPTED = 130
+LOGGER = "repsr_deploy"
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "cpu", "onnxruntime": "cpu"}
 """Optional package -> the extra of this project that brings it."""
 
@@ -45,6 +46,8 @@ def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    finally:
+        _stop_logging()
     if code == INTERRUPTED:
         print_error(name, "interrupted")
     return code if isinstance(code, int) else 0
@@ -57,13 +60,19 @@ def print_error(name: str, message: str) -> None:
 
 def log_to_stderr(name: str, level: int) -> None:
     """Show log records of this project from `level` on as `name: level: message` lines on stderr."""
-    logger = logging.getLogger("repsr_deploy")
+    _stop_logging()
+    logger = logging.getLogger(LOGGER)
+    logger.addHandler(_StderrHandler(name))
+    logger.setLevel(level)
+
+
+def _stop_logging() -> None:
+    """Leave the logger as it was: a program that calls a command may show log records in its own way."""
+    logger = logging.getLogger(LOGGER)
     for handler in [*logger.handlers]:
         if isinstance(handler, _StderrHandler):
             logger.removeHandler(handler)
-    handler = _StderrHandler(name)
-    logger.addHandler(handler)
-    logger.setLevel(level)
+    logger.setLevel(logging.NOTSET)
 
 
 class _StderrHandler(logging.Handler):

@@ -64,3 +64,10 @@ def test_a_defect_keeps_its_traceback() -> None:
         run(_app(ZeroDivisionError()), "tool", [])
     with pytest.raises(ModuleNotFoundError):
         run(_app(ModuleNotFoundError("No module named 'tpyer'", name="tpyer")), "tool", [])
+
+
+def test_nothing_is_left_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    run(_app(None), "tool", [])
+    capsys.readouterr()
+    logging.getLogger("repsr_deploy").warning("later")
+    assert "tool" not in capsys.readouterr().err
