@@ -169,6 +169,11 @@ def test_learning_rate_warms_up_twice_and_ends_low() -> None:
     assert all(a > b for a, b in itertools.pairwise(rates[300:]))
 
 
+def test_families_without_batch_norm_have_one_phase() -> None:
+    chosen = override(recipe("ecbsr-m4c16-x2"), ["steps=1000", "warmup=100", "population_from=0.5"])
+    assert learning_rate(chosen, 500) == pytest.approx(0.5 * chosen.lr, rel=1e-2)
+
+
 def test_diverging_training_is_stopped(pairs: Sequence[Pair]) -> None:
     trainer = trainer_of(pairs)
     with torch.no_grad():

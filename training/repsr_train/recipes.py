@@ -69,8 +69,8 @@ class Recipe:
 
     @property
     def population_step(self) -> int:
-        """First step that uses population statistics."""
-        return round(self.steps * self.population_from)
+        """First step that uses population statistics; 0 for families without BatchNorm."""
+        return round(self.steps * self.population_from) if self.network.family == "repsr" else 0
 
     def to_json(self) -> str:
         """One line of JSON."""
