@@ -99,8 +99,8 @@ def write_comparison(path: Path, photograph: Path, trained: Upscaler, bundled: U
 
 def _panel(name: str, crop_hwc: Any) -> Any:
     large = cv2.resize(crop_hwc, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
-    for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 1)):
-        cv2.putText(large, name, (10, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.8, colour, thickness, cv2.LINE_AA)
+    cv2.rectangle(large, (0, 0), (16 * len(name), 34), (0, 0, 0), cv2.FILLED)
+    cv2.putText(large, name, (8, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 1, cv2.LINE_AA)
     return cv2.copyMakeBorder(large, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 

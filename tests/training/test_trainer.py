@@ -188,3 +188,15 @@ def test_weights_of_another_scale_are_taken_over_where_they_fit(pairs: Sequence[
     assert trainer.start_from(source) == ["tail.bias", "tail.weight"]
     assert torch.equal(trainer.net.get_parameter("head.weight"), source["head.weight"])
     assert torch.equal(trainer.average.average.get_parameter("head.weight"), source["head.weight"])
+
+
+def test_a_trained_network_goes_on_where_it_was(pairs: Sequence[Pair]) -> None:
+    first = trainer_of(pairs, changes=(*SMALL, "steps=60", "validate_every=60"))
+    first.run((), lambda _: None)
+    with torch.no_grad():  # its features have moved away from the statistics of the switch
+        first.net.get_parameter("head.weight").mul_(1.5)
+    changes = (*SMALL, "population_from=0", "lr=1e-9", "lr_end=1e-9", "ema_decay=0")
+    second = trainer_of(pairs, changes=changes)
+    second.start_from(first.net.state_dict())
+    second.run((), lambda _: None)
+    assert validation_psnr(second.averaged(), pairs) == pytest.approx(validation_psnr(first.net, pairs), abs=1e-3)

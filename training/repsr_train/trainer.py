@@ -72,10 +72,16 @@ class Trainer:
         self.step = 0
 
     def start_from(self, source: Mapping[str, Tensor]) -> list[str]:
-        """Take over every tensor of `source` that fits by name and shape; return the names that none fitted."""
+        """Take over every tensor of `source` that fits by name and shape; return the names that none fitted.
+
+        A recipe that begins with population statistics (`population_from=0`) takes those of `source`: measured anew, they
+        would be those of its features today, which is another network than the one that was trained.
+        """
         own = self.net.state_dict()
         taken = {key: value for key, value in source.items() if key in own and own[key].shape == value.shape}
         self.net.load_state_dict({**own, **taken})
+        if self.recipe.population_step == 0:
+            use_population_statistics(self.net)
         self.average = WeightAverage(self.net, self.recipe.ema_decay)
         return sorted(set(own) - set(taken))
 
@@ -113,7 +119,7 @@ class Trainer:
         return self.average.average.eval()
 
     def _train_step(self) -> Tensor:
-        if self.step == self.recipe.population_step:
+        if self.step == self.recipe.population_step and uses_batch_statistics(self.net):
             self._switch_to_population_statistics()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step)
