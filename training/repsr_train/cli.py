@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,8 @@ def train(
         Console(highlight=False, soft_wrap=True).print_json(resolved.to_json())
         return
 
+    # threads that wait actively make a machine with anything else to do ten times slower; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from repsr_train.experiment import Experiment, run_experiment

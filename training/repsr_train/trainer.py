@@ -74,8 +74,8 @@ class Trainer:
     def start_from(self, source: Mapping[str, Tensor]) -> list[str]:
         """Take over every tensor of `source` that fits by name and shape; return the names that none fitted.
 
-        A recipe that begins with population statistics (`population_from=0`) takes those of `source`: measured anew, they
-        would be those of its features today, which is another network than the one that was trained.
+        A recipe that begins with population statistics (`population_from=0`) takes those of `source`: measured anew,
+        they would be those of its features today, which is another network than the one that was trained.
         """
         own = self.net.state_dict()
         taken = {key: value for key, value in source.items() if key in own and own[key].shape == value.shape}
