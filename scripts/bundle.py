@@ -80,7 +80,7 @@ def _evaluate(upscaler: Upscaler, folder: Path) -> EvaluationReport:
 
 
 def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict[str, EvaluationReport]) -> str:
-    (training,) = (entry for entry in info.history if entry["stage"] == "train")
+    training = [entry for entry in info.history if entry["stage"] == "train"][-1]
     recipe: dict[str, Any] = training["recipe"]
     keys = ("lr", "batch", "patch", "precision", "population_from")
     settings = " ".join([f"--steps {recipe['steps']}", *(f"--set {key}={recipe[key]}" for key in keys)])

@@ -71,10 +71,8 @@ def inspect(file: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors)
     """
     from repsr_deploy.export.inspect import inspect_file
 
-    table = Table(show_header=False, box=None)
     for key, value in inspect_file(file).items():
-        table.add_row(key, value)
-    Console(highlight=False, soft_wrap=True).print(table)
+        typer.echo(f"{key + ':':<23}{value}")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -49,6 +49,18 @@ def test_a_run_leaves_checkpoint_log_and_description(photographs: Path, tmp_path
     assert rows[-1]["psnr_y"] == entry["validation_psnr_y"] > 10
 
 
+def test_history_goes_back_to_the_weights_that_a_run_started_from(photographs: Path, tmp_path: Path) -> None:
+    assert train("repsr-m1c4-x2", "--data", photographs, "--out", tmp_path / "x2", *TINY) == 0
+    source = tmp_path / "x2" / "checkpoint.safetensors"
+    arguments = ("repsr-m1c4-x4", "--data", photographs, "--out", tmp_path / "x4", *TINY)
+    assert train(*arguments, "--init", source, "--set", "population_from=0") == 0
+    (tmp_path / "x4" / "checkpoint.safetensors").unlink()
+    assert train(*arguments, "--resume", "--set", "population_from=0") == 0
+    first, second = load_checkpoint(tmp_path / "x4" / "checkpoint.safetensors")[1].history
+    assert (first["recipe"]["network"]["scale"], first["init"]) == (2, "")
+    assert (second["recipe"]["network"]["scale"], second["init"]) == (4, "checkpoint.safetensors")
+
+
 def test_interrupted_run_resumes_to_the_same_weights(photographs: Path, tmp_path: Path) -> None:
     common = ["--data", str(photographs), "--set", "batch=2", "--set", "patch=8", "--threads", "1", "--steps", "400"]
     common += ["--set", "validate_every=100"]

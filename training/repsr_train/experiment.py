@@ -67,21 +67,26 @@ def run_experiment(experiment: Experiment, say: Callable[[str], None]) -> Path:
     device = choose_device(experiment.device)
     if not experiment.resume and (out / STATE).exists():
         raise UsageError(f"{out} already holds a training run; continue it with --resume or choose another --out")
-    if experiment.resume and not (out / STATE).is_file():
-        raise UsageError(f"nothing to resume in {out}: no {STATE} there; train without --resume")
+    missing = [name for name in (RUN, STATE) if not (out / name).is_file()]
+    if experiment.resume and missing:
+        raise UsageError(f"nothing to resume in {out}: no {' and no '.join(missing)} there; train without --resume")
     say("preparing photographs")
     scale = recipe.network.scale
     photographs = load_photographs(experiment.data, scale, say)
     validation = load_photographs(experiment.validation, scale, say).pairs if experiment.validation else ()
     sampler = CropSampler(photographs.pairs, scale=scale, patch=recipe.patch, batch=recipe.batch, seed=recipe.seed)
     trainer = Trainer(recipe, sampler, device)
-    if experiment.init is not None and not experiment.resume:
-        fresh = trainer.start_from(load_checkpoint(experiment.init)[0].state_dict())
-        say(f"weights from {experiment.init}; new: {', '.join(fresh) or 'none'}")
     if experiment.resume:
         trainer.load_state(out / STATE)
+        description = json.loads((out / RUN).read_text())
     else:
-        write_text(out / RUN, json.dumps(_describe(experiment, photographs, device), indent=2) + "\n")
+        description = _describe(experiment, photographs, device)
+        if experiment.init is not None:
+            net, source = load_checkpoint(experiment.init)
+            fresh = trainer.start_from(net.state_dict())
+            description["history"] = source.history
+            say(f"weights from {experiment.init}; new: {', '.join(fresh) or 'none'}")
+        write_text(out / RUN, json.dumps(description, indent=2) + "\n")
     say(
         f"{recipe.network.name} x{scale}: {recipe.steps} steps of {recipe.batch} crops of "
         f"{recipe.patch}x{recipe.patch} LR pixels from {len(photographs.pairs)} photographs, "
@@ -109,14 +114,15 @@ def run_experiment(experiment: Experiment, say: Callable[[str], None]) -> Path:
         "step": trainer.step,
         "photographs": len(photographs.pairs),
         "data_fingerprint": photographs.fingerprint,
-        "init": str(experiment.init.name) if experiment.init else "",
+        "init": description["init"],
         "loss": last.loss if last else None,
         "validation_psnr_y": last.psnr_y if last else None,
         "seconds": round(time.monotonic() - started),
         "version": __version__,
         "torch": torch.__version__,
     }
-    info = CheckpointInfo(spec=recipe.network, history=[entry], data_licence=experiment.data_licence)
+    history = [*description["history"], entry]
+    info = CheckpointInfo(spec=recipe.network, history=history, data_licence=experiment.data_licence)
     trainer.save_checkpoint(out / CHECKPOINT, info)
     return out / CHECKPOINT
 
@@ -159,7 +165,8 @@ def _describe(experiment: Experiment, photographs: PhotoSet, device: torch.devic
             "unreadable": photographs.unreadable,
         },
         "validation": str(experiment.validation) if experiment.validation else None,
-        "init": str(experiment.init) if experiment.init else None,
+        "init": experiment.init.name if experiment.init else "",
+        "history": [],
         "versions": {"repsr-deploy": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "machine": {
             "platform": platform.platform(),
