@@ -126,7 +126,7 @@ def document(model: Path, upscaler: Upscaler, folder: Path, report: EvaluationRe
         "command": NAME,
         "versions": {"repsr-deploy": __version__, "python": platform.python_version(), **versions},
         "platform": platform.platform(),
-        "model": {"file": str(model), "sha256": sha256(model.read_bytes()), "info": asdict(upscaler.info)},
+        "model": {"file": model.name, "sha256": sha256(model.read_bytes()), "info": asdict(upscaler.info)},
         "hr": str(folder),
         **report.to_dict(),
     }
