@@ -1,9 +1,10 @@
 """PRelu as ONNX Runtime runs it fast on x86.
 
 Its own PRelu kernel takes longer than the 3x3 convolution before it, and needs the features unpacked from the blocked
-layout in which convolutions work, and packed again. Written as slope * x + (1 - slope) * relu(x), with the products as
-depthwise 1x1 convolutions, everything stays in that layout: RepSR-M4C16 takes 0.56 to 0.67 of the time on 1280x720.
-NaN stays NaN, through the first term. Model files keep the standard operator, which other runtimes are fast with.
+layout in which convolutions work, and packed again. Written as x + (1 - slope) * relu(-x), with the products as
+depthwise 1x1 convolutions, into which ONNX Runtime merges relu and sum, everything stays in that layout, in two passes:
+RepSR-M4C16 takes 0.53 to 0.60 of the time, on 320x320 as on 1280x720, with one thread or two. NaN stays NaN, through
+the first term. Model files keep the standard operator, which other runtimes are fast with.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def rewrite_prelu(model: bytes) -> bytes | None:
         x, y = node.input[0], node.output[0]
         weights = numpy_helper.to_array(slope).reshape(-1)
         return [
-            helper.make_node("Relu", [x], [f"{y}.relu"]),
-            depthwise(x, weights, f"{y}.linear"),
-            depthwise(f"{y}.relu", 1 - weights, f"{y}.rectified"),
-            helper.make_node("Add", [f"{y}.linear", f"{y}.rectified"], [y]),
+            depthwise(x, -np.ones_like(weights), f"{y}.negated"),
+            helper.make_node("Relu", [f"{y}.negated"], [f"{y}.below"]),
+            depthwise(f"{y}.below", 1 - weights, f"{y}.lift"),
+            helper.make_node("Add", [x, f"{y}.lift"], [y]),
         ]
 
     nodes = [item for node in graph.node for item in rewritten(node)]
