@@ -54,11 +54,15 @@ def is_checkpoint(path: Path) -> bool:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and string pairs to a safetensors file, atomically."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     whole = {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, dict(metadata))
+        try:
+            save_file(whole, temporary, dict(metadata))
+        except SafetensorError as error:
+            raise RepsrError(f"cannot write {path}: {error}; choose a writable place with free space") from error
 
 
 def save_checkpoint(path: Path, net: Network, info: CheckpointInfo) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,22 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RepsrError, match="cannot write"):
         save_tensors(tmp_path / "net.safetensors" / "below-a-file.safetensors", {"a": torch.zeros(1)}, {})
     assert path.read_bytes() == b"old"
+
+
+def test_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal
+from pathlib import Path
+import torch
+from repsr_deploy.checkpoint import save_tensors
+from repsr_deploy.errors import RepsrError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    save_tensors(Path({str(tmp_path / "net.safetensors")!r}), {{"a": torch.zeros(10000)}}, {{}})
+except RepsrError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"cannot write {tmp_path / 'net.safetensors'}")
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def _inspect_checkpoint(path: Path) -> dict[str, str]:
     state = (
         "plain, already folded"
         if net.spec.family == "plain"
-        else "trained form with branches; folds into " + (net.spec.folded.name)
+        else "trained form with branches; folds into " + net.spec.folded.name
     )
     return {
         "kind": f"checkpoint ({state})",
@@ -57,42 +58,40 @@ def _inspect_model(path: Path) -> dict[str, str]:
     return facts
 
 
-def count_model(path: Path) -> tuple[int, float]:
-    """Parameters and convolution MACs for each LR pixel of an ONNX model whose weights are initializers."""
+def count_model(path: Path) -> tuple[int, float | None]:
+    """Parameters and convolution MACs for each LR pixel of an ONNX model whose weights are initializers.
+
+    The MACs are None when the size of a convolution's output or weight cannot be inferred.
+    """
     import onnx
     from onnx import shape_inference
 
     model = onnx.load(path)
     side = 64
-    for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, None, side, side), strict=True):
-        if value is not None:
-            dimension.dim_value = value
+    sides = model.graph.input[0].type.tensor_type.shape.dim
+    sides[0].dim_value, sides[2].dim_value, sides[3].dim_value = 1, side, side
     model.graph.output[0].type.tensor_type.ClearField("shape")
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {item.name: [d.dim_value for d in item.type.tensor_type.shape.dim] for item in graph.value_info}
-    weights = {item.name: list(item.dims) for item in graph.initializer}
+    tensors = [*graph.value_info, *graph.output]
+    shapes = {item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim] for item in tensors}
+    weights = {item.name: math.prod(item.dims) for item in graph.initializer}
     floats = [item for item in graph.initializer if item.data_type != onnx.TensorProto.INT64 and len(item.dims) > 0]
-    parameters = sum(_product(item.dims) for item in floats)
-    macs = 0.0
-    for node in graph.node:
-        if node.op_type == "Conv":
-            height, width = shapes[node.output[0]][-2:]
-            macs += _product(weights[node.input[1]]) * height * width / side**2
-    return parameters, macs
-
-
-def _product(dims: Any) -> int:
-    result = 1
-    for dim in dims:
-        result *= dim
-    return result
+    parameters = sum(math.prod(item.dims) for item in floats)
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    if any(node.input[1] not in weights or not shapes.get(node.output[0]) for node in convolutions):
+        return parameters, None
+    pixels = (math.prod(shapes[node.output[0]][-2:]) for node in convolutions)
+    macs = sum(weights[node.input[1]] * count for node, count in zip(convolutions, pixels, strict=True))
+    return parameters, macs / side**2
 
 
 def _geometry(scale: int, halo: int, colour: str) -> dict[str, str]:
     return {"scale": f"x{scale}", "halo": f"{halo} LR pixels", "colour": colour}
 
 
-def _cost(parameters: int, macs: float, scale: int) -> dict[str, str]:
+def _cost(parameters: int, macs: float | None, scale: int) -> dict[str, str]:
+    if macs is None:
+        return {"parameters": f"{parameters:,}", "MACs": "not derivable from the graph"}
     giga = macs * MACS_720P / scale**2 / 1e9
     return {"parameters": f"{parameters:,}", "MACs": f"{macs:,.0f} for each LR pixel; {giga:.2f} G for 1280x720 output"}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from repsr_deploy.checkpoint import CheckpointInfo, save_checkpoint
 from repsr_deploy.cli.fuse import main
@@ -121,3 +123,22 @@ def test_inspect_names_what_it_cannot_read(name: str, tmp_path: Path, capsys: py
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert name in errors[0]
+
+
+def test_inspect_reads_a_foreign_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = ["N", 3, "H", "W"]
+    kernel = numpy_helper.from_array(np.full((3, 1, 5, 5), 0.02, np.float32), "kernel")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "kernel"], ["y"], pads=[2] * 4, group=3)],
+        "blur",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, image)],
+        [kernel],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (tmp_path / "blur.onnx").write_bytes(model.SerializeToString())
+    assert fuse("inspect", tmp_path / "blur.onnx") == 0
+    captured = capsys.readouterr()
+    for fact in ("blur", "x1", "2 LR pixels", "75 for each LR pixel", "not stated", "none in the file"):
+        assert fact in captured.out, fact
+    assert "says nothing about itself" in captured.err

@@ -178,8 +178,11 @@ def _describe(experiment: Experiment, photographs: PhotoSet, device: torch.devic
 
 
 def _append(path: Path, entry: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise RepsrError(f"cannot write {path}: {error.strerror}; choose a writable --out with free space") from error
 
 
 @contextmanager
