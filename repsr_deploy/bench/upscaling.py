@@ -46,11 +46,13 @@ def measure_upscaling(model: Path, image_hwc: NDArray[np.uint8], *, threads: int
     return UpscalingSpeed(height, width, timings, speedup(timings, "Upscaler", "bare session"))
 
 
+# VmHWM, because the ru_maxrss of a process begins with the memory of the one that started it
 _MEASURED = """
-import resource, sys
+import sys
 from repsr_deploy.cli.upscale import main
 code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 raise SystemExit(code)
 """
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
@@ -131,7 +132,9 @@ class Upscaler:
         while True:
             try:
                 self._run_tiles(image, output, tile, report)
-            except MemoryError as error:
+            except (MemoryError, cv2.error) as error:
+                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
+                    raise
                 if tile <= MIN_TILE:
                     raise RepsrError(
                         f"no memory even for tiles of {tile} pixels; free some, or take a smaller model"
