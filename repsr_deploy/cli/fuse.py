@@ -38,13 +38,9 @@ def export(
 
     Example: repsr-fuse export runs/x2/checkpoint.safetensors --out model.onnx --proof proof.json
     """
-    from repsr_deploy.checkpoint import load_checkpoint
     from repsr_deploy.export.checkpoint import export_checkpoint
-    from repsr_deploy.export.probes import photograph_probe
 
-    spec = load_checkpoint(checkpoint)[1].spec
-    photographs = {path.name: photograph_probe(path, spec) for path in probe or ()}
-    report = export_checkpoint(checkpoint, out, proof, photographs)
+    report = export_checkpoint(checkpoint, out, proof, probe or ())
     before, after = report.proof.before, report.proof.after
     table = Table("", "branches", "folded", "ratio", title=f"{report.proof.network} x{report.info.scale}")
     for name in ("parameters", "macs_per_lr_pixel", "nodes"):

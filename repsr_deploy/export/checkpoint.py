@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from repsr_deploy._version import __version__
 from repsr_deploy.checkpoint import load_checkpoint
 from repsr_deploy.errors import UsageError
 from repsr_deploy.export.onnx import export_plain
+from repsr_deploy.export.probes import photograph_probe
 from repsr_deploy.files import sha256, write_text
 from repsr_deploy.folding.fold import fold
 from repsr_deploy.folding.proof import Proof
@@ -30,7 +29,7 @@ class ExportReport:
 
 
 def export_checkpoint(
-    checkpoint: Path, model: Path, proof: Path | None = None, photographs: Mapping[str, Tensor] | None = None
+    checkpoint: Path, model: Path, proof: Path | None = None, probes: Sequence[Path] = ()
 ) -> ExportReport:
     """Fold a checkpoint, prove the fold, write the ONNX model and, where asked for, the proof.
 
@@ -38,10 +37,11 @@ def export_checkpoint(
         checkpoint: a .safetensors file written by repsr-train, of any family.
         model: the .onnx file to write; it gets its name only after every check has passed.
         proof: the .json file to write.
-        photographs: more probe images for the proof, name -> 1 x C x H x W in 0..1.
+        probes: photographs to use in the proof, beside the built-in images.
 
     Raises:
         UsageError: `model` is no .onnx name, or an output would overwrite the input.
+        ImageFileError: a probe cannot be read.
         ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold` and `export_plain`.
     """
     if model.suffix.lower() != ".onnx":
@@ -49,7 +49,7 @@ def export_checkpoint(
     if proof is not None and proof.resolve() in (checkpoint.resolve(), model.resolve()):
         raise UsageError(f"the proof would overwrite {proof}; choose another name")
     net, trained = load_checkpoint(checkpoint)
-    result = fold(net, photographs)
+    result = fold(net, {path.name: photograph_probe(path, net.spec) for path in probes})
     source = {"stage": "fold", "network": net.spec.name, "checkpoint_sha256": sha256(checkpoint.read_bytes())}
     info = ModelInfo(
         name=result.net.spec.name,

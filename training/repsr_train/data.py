@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from repsr_deploy.errors import ImageFileError, UsageError
 from repsr_deploy.files import sha256
 from repsr_deploy.imaging.image_file import FORMATS, read_image
+from repsr_deploy.metrics.evaluate import crop_to_multiple, reduce
 from repsr_deploy.metrics.resize import imresize
 
 Uint8 = NDArray[np.uint8]
@@ -110,11 +111,10 @@ def _make_pair(name: str, data: bytes, image: NDArray[Any], scale: int) -> Pair:
     reduction = lossy_reduction(data, max(image_hwc.shape[:2]))
     if reduction > 1:
         image_hwc = imresize(image_hwc, Fraction(1, reduction))
-    height, width = (side // scale * scale for side in image_hwc.shape[:2])
-    if min(height, width) < 8 * scale:
+    hr_hwc = crop_to_multiple(image_hwc, scale)
+    if min(hr_hwc.shape[:2]) < 8 * scale:
         raise ImageFileError(f"{name} is {image.shape[1]}x{image.shape[0]}, too small to train on")
-    hr_hwc = image_hwc[:height, :width]
-    return Pair(name, hr_hwc, hr_hwc if scale == 1 else imresize(hr_hwc, Fraction(1, scale)))
+    return Pair(name, hr_hwc, hr_hwc if scale == 1 else reduce(hr_hwc, scale))
 
 
 class CropSampler:
