@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from repsr_deploy.errors import ModelFileError, RepsrError
 from repsr_deploy.files import atomic_path
-from repsr_deploy.nets.spec import NetSpec
+from repsr_deploy.nets.spec import NetSpec, spec_from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class CheckpointInfo:
         Raises:
             RepsrError, ValueError, KeyError, TypeError: not what `to_metadata` wrote.
         """
-        return cls(spec=NetSpec.from_json(metadata["spec"]), **json.loads(metadata["info"]))
+        return cls(spec=spec_from_json(metadata["spec"]), **json.loads(metadata["info"]))
 
 
 def is_checkpoint(path: Path) -> bool:

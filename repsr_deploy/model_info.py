@@ -23,8 +23,9 @@ class ModelInfo:
     """The network in the papers' naming, `Plain-M4C16`."""
     scale: int
     """Output pixels per input pixel along one side."""
-    halo: int
-    """Receptive-field radius in LR pixels: overlap that makes tiled output equal to untiled output."""
+    halo: int | None
+    """Receptive-field radius in LR pixels: overlap that makes tiled output equal to untiled output. None where every
+    pixel depends on the whole image, so that it cannot be tiled."""
     colour: Colour = "rgb"
     """`rgb`: 3 channels. `y`: 1 channel, studio-range BT.601 luma / 255."""
     range: tuple[float, float] = (0.0, 1.0)

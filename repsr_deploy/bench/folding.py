@@ -17,8 +17,9 @@ from repsr_deploy.errors import ProofError, UsageError
 from repsr_deploy.export.onnx import build_model
 from repsr_deploy.folding.fold import fold
 from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.nets.network import Network
+from repsr_deploy.nets.network import Network, linear_layers
 from repsr_deploy.nets.repsr import ExpandSqueeze, RepSRBlock
+from repsr_deploy.nets.spec import StackSpec
 from repsr_deploy.runtimes import open_runtime
 from repsr_deploy.tolerances import TOLERANCES
 
@@ -40,8 +41,8 @@ def branches_model(net: Network, folded: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         UsageError: `net` is not of the family `repsr`.
     """
-    if net.spec.family != "repsr":
-        raise UsageError(f"{net.spec.name} has no RepSR blocks; expected a network of the family repsr")
+    if not isinstance(net.spec, StackSpec) or net.spec.family != "repsr" or net.spec.norm == "none":
+        raise UsageError(f"{net.spec.name} has no RepSR blocks with BatchNorm; expected one of the family repsr")
     model = onnx.ModelProto()
     model.CopyFrom(folded)
     nodes = list(model.graph.node)
@@ -54,6 +55,7 @@ def branches_model(net: Network, folded: onnx.ModelProto) -> onnx.ModelProto:
 
     def path_nodes(path: ExpandSqueeze, x: str, name: str) -> list[onnx.NodeProto]:
         expand = [x, constant(f"{name}.e.w", path.expand.weight), constant(f"{name}.e.b", path.expand.bias)]
+        assert path.norm is not None
         norm = [path.norm.weight, path.norm.bias, path.norm.running_mean, path.norm.running_var]
         statistics = [constant(f"{name}.n.{index}", value) for index, value in enumerate(norm)]
         squeeze = [constant(f"{name}.s.w", path.squeeze.weight), constant(f"{name}.s.b", path.squeeze.bias)]
@@ -65,7 +67,7 @@ def branches_model(net: Network, folded: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node("Conv", [f"{name}.norm", *squeeze], [f"{name}.out"], kernel_shape=[1, 1]),
         ]
 
-    blocks = {f"body.{index}.out": block for index, block in enumerate(net.body)}
+    blocks = {f"{name}.out": layer for name, layer in linear_layers(net).items()}
     for node in nodes:
         block = blocks.get(node.output[0])
         if not isinstance(block, RepSRBlock):
@@ -96,10 +98,9 @@ def measure_folding(net: Network, *, height: int, width: int, threads: int, seco
     """
     before = copy.deepcopy(net).float().eval()
     after = fold(before).net
-    arrays = {key: value.numpy() for key, value in after.state_dict().items()}
     spec = net.spec
     info = ModelInfo(name=after.spec.name, scale=spec.scale, halo=spec.halo, colour=spec.colour)
-    folded = build_model(after.spec, arrays, info)
+    folded = build_model(after, info)
     x_nchw = np.random.default_rng(0).random((1, spec.colours, height, width), dtype=np.float32)
     candidates: dict[str, Callable[[], Any]] = {
         "ONNX Runtime, branches": _session(branches_model(before, folded), x_nchw, threads),

@@ -29,6 +29,13 @@ def export(
     probe: Annotated[
         list[Path] | None, typer.Option(help="Photograph to use in the proof, beside the built-in images; repeatable.")
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with photographs on which AdaDM's factor is made a constant: the model changes a little (the "
+            "loss is measured) and can be tiled."
+        ),
+    ] = None,
 ) -> None:
     """Fold a checkpoint into plain 3x3 convolutions, prove that nothing changed, and write an ONNX model.
 
@@ -39,8 +46,10 @@ def export(
     Example: repsr-fuse export runs/x2/checkpoint.safetensors --out model.onnx --proof proof.json
     """
     from repsr_deploy.export.checkpoint import export_checkpoint
+    from repsr_deploy.imaging.folders import find_images
 
-    report = export_checkpoint(checkpoint, out, proof, probe or ())
+    photographs = [] if calibrate is None else find_images([calibrate]).images
+    report = export_checkpoint(checkpoint, out, proof, probe or (), photographs)
     before, after = report.proof.before, report.proof.after
     table = Table("", "branches", "folded", "ratio", title=f"{report.proof.network} x{report.info.scale}")
     for name in ("parameters", "macs_per_lr_pixel", "nodes"):
@@ -56,6 +65,11 @@ def export(
         f"ONNX Runtime agrees with PyTorch within {report.check['relative_error']:.1e} "
         f"at {len(report.check['shapes'])} sizes"
     )
+    for line in report.proof.kept:
+        console.print(f"kept: {line}", markup=False)
+    if report.calibration is not None:
+        loss = report.calibration["psnr_y_before"] - report.calibration["psnr_y_after"]
+        console.print(f"calibrated on {report.calibration['photographs']} photographs: {loss:+.3f} dB of PSNR-Y lost")
     console.print(f"wrote {out}" + (f" and {proof}" if proof else ""), markup=False)
 
 

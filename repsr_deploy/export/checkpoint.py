@@ -10,7 +10,8 @@ from typing import Any
 from repsr_deploy._version import __version__
 from repsr_deploy.checkpoint import load_checkpoint
 from repsr_deploy.errors import UsageError
-from repsr_deploy.export.onnx import export_plain
+from repsr_deploy.export.calibration import calibrate_on
+from repsr_deploy.export.onnx import export_folded
 from repsr_deploy.export.probes import photograph_probe
 from repsr_deploy.files import sha256, write_text
 from repsr_deploy.folding.fold import fold
@@ -26,10 +27,16 @@ class ExportReport:
     proof: Proof
     check: dict[str, Any]
     """The comparison of ONNX Runtime with PyTorch: shapes, largest relative error, tolerance."""
+    calibration: dict[str, Any] | None
+    """Where AdaDM's factor was made constant: photographs, and PSNR-Y in dB on them `before` and `after`."""
 
 
 def export_checkpoint(
-    checkpoint: Path, model: Path, proof: Path | None = None, probes: Sequence[Path] = ()
+    checkpoint: Path,
+    model: Path,
+    proof: Path | None = None,
+    probes: Sequence[Path] = (),
+    calibration: Sequence[Path] = (),
 ) -> ExportReport:
     """Fold a checkpoint, prove the fold, write the ONNX model and, where asked for, the proof.
 
@@ -38,17 +45,21 @@ def export_checkpoint(
         model: the .onnx file to write; it gets its name only after every check has passed.
         proof: the .json file to write.
         probes: photographs to use in the proof, beside the built-in images.
+        calibration: HR photographs on which AdaDM's factor is made a constant before the fold; none to keep it.
 
     Raises:
         UsageError: `model` is no .onnx name, or an output would overwrite the input.
         ImageFileError: a probe cannot be read.
-        ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold` and `export_plain`.
+        ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold` and `export_folded`.
     """
     if model.suffix.lower() != ".onnx":
         raise UsageError(f"output is {model}; expected a name that ends in .onnx")
     if proof is not None and proof.resolve() in (checkpoint.resolve(), model.resolve()):
         raise UsageError(f"the proof would overwrite {proof}; choose another name")
     net, trained = load_checkpoint(checkpoint)
+    measured = None
+    if calibration:
+        net, measured = calibrate_on(net, calibration)
     result = fold(net, {path.name: photograph_probe(path, net.spec) for path in probes})
     source = {"stage": "fold", "network": net.spec.name, "checkpoint_sha256": sha256(checkpoint.read_bytes())}
     info = ModelInfo(
@@ -56,14 +67,14 @@ def export_checkpoint(
         scale=net.spec.scale,
         halo=net.spec.halo,
         colour=net.spec.colour,
-        width=max(net.spec.channels, net.spec.colours * net.spec.scale**2),
+        width=net.spec.folded.width,
         version=__version__,
         data_licence=trained.data_licence,
         proof=result.proof.summary(),
         psnr=trained.psnr,
-        history=[*trained.history, {**source, "version": __version__}],
+        history=[*trained.history, {**source, "version": __version__, "calibration": measured}],
     )
-    check = export_plain(result.net, info, model)
+    check = export_folded(result.net, info, model)
     if proof is not None:
         write_text(proof, result.proof.to_json())
-    return ExportReport(info, result.proof, check)
+    return ExportReport(info, result.proof, check, measured)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from repsr_deploy.checkpoint import is_checkpoint, load_checkpoint
 from repsr_deploy.files import sha256
+from repsr_deploy.nets.spec import NetSpec
 
 MACS_720P = 1280 * 720
 
@@ -27,18 +29,21 @@ def _inspect_checkpoint(path: Path) -> dict[str, str]:
     from repsr_deploy.nets.network import macs_per_lr_pixel, num_parameters
 
     net, info = load_checkpoint(path)
-    state = (
-        "plain, already folded"
-        if net.spec.family == "plain"
-        else "trained form with branches; folds into " + net.spec.folded.name
-    )
+    state = "already folded" if net.spec == net.spec.folded else "trained form; folds into " + _form(net.spec.folded)
     return {
         "kind": f"checkpoint ({state})",
-        "network": f"{net.spec.name}, expansion {net.spec.expansion}",
+        "network": _form(net.spec),
         **_geometry(net.spec.scale, net.spec.halo, net.spec.colour),
         **_cost(num_parameters(net), macs_per_lr_pixel(net), net.spec.scale),
         **_origin(path, info.data_licence, info.psnr, info.history),
     }
+
+
+def _form(spec: NetSpec) -> str:
+    """Name and the options that it does not say: `RepSR-M4C16 (expansion 2, paths 2, norm bn)`."""
+    said = {"family", "scale", "blocks", "channels", "colour"}
+    options = [f"{key} {value}" for key, value in asdict(spec).items() if key not in said]
+    return spec.name if spec.family == "plain" else f"{spec.name} ({', '.join(options).replace('_', ' ')})"
 
 
 def _inspect_model(path: Path) -> dict[str, str]:
@@ -85,8 +90,9 @@ def count_model(path: Path) -> tuple[int, float | None]:
     return parameters, macs / side**2
 
 
-def _geometry(scale: int, halo: int, colour: str) -> dict[str, str]:
-    return {"scale": f"x{scale}", "halo": f"{halo} LR pixels", "colour": colour}
+def _geometry(scale: int, halo: int | None, colour: str) -> dict[str, str]:
+    reach = "the whole image (cannot be tiled)" if halo is None else f"{halo} LR pixels"
+    return {"scale": f"x{scale}", "halo": reach, "colour": colour}
 
 
 def _cost(parameters: int, macs: float | None, scale: int) -> dict[str, str]:

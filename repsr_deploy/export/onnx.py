@@ -1,31 +1,31 @@
-"""A plain network as a self-describing ONNX model, checked in ONNX Runtime before the file gets its name.
+"""A folded network as a self-describing ONNX model, checked in ONNX Runtime before the file gets its name.
 
-The graph is written directly: a plain network is six kinds of nodes, and so no exporter decides its names, axes or
-opset. `input` N x C x H x W and `output` N x C x sH x sW are float32 in 0..1 with dynamic N, H and W; the output is
-clamped.
+The graph is written directly: a folded network is a handful of kinds of nodes, and so no exporter decides its names,
+axes or opset. `input` N x C x H x W and `output` N x C x sH x sW are float32 in 0..1 with dynamic N, H and W; the
+output is clamped.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 from repsr_deploy._version import __version__
 from repsr_deploy.errors import ModelFileError, ProofError
 from repsr_deploy.files import atomic_path
 from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.nets.spec import NetSpec
+from repsr_deploy.nets.base import Network
+from repsr_deploy.nets.modulation import SMALLEST_DEVIATION, AdaptiveModulation
+from repsr_deploy.nets.ops import LinearLayer, Ops
+from repsr_deploy.nets.plain import PlainConv, PReLU, ShiftedConv
 from repsr_deploy.tolerances import TOLERANCES
-
-if TYPE_CHECKING:
-    from repsr_deploy.nets.network import Network
 
 OPSET = 18
 IR_VERSION = 9  # the oldest that allows opset 18 plus what old TensorRT and OpenVINO releases read
@@ -34,55 +34,104 @@ CHECK_SHAPES = ((1, 17, 23), (2, 32, 31), (1, 1, 5), (3, 48, 64))
 """(N, H, W) at which an exported model is compared with PyTorch."""
 
 
-def build_model(spec: NetSpec, arrays: Mapping[str, NDArray[np.float32]], info: ModelInfo) -> onnx.ModelProto:
-    """The ONNX model of a plain network.
+class _Writer(Ops[str]):
+    """Writes a folded network as ONNX nodes; T is the name of a tensor."""
 
-    Args:
-        spec: a network of family `plain`.
-        arrays: its state dict as float32: `head.weight` O x I x 3 x 3, `head.bias` O, `head_act.weight` C, ...
-        info: what the model says about itself.
-    """
-    assert spec.family == "plain"
-    nodes: list[onnx.NodeProto] = []
-    constants: list[TensorProto] = []
+    def __init__(self, colours: int) -> None:
+        self.colours = colours
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
 
-    def constant(name: str, value: NDArray[Any]) -> str:
-        constants.append(numpy_helper.from_array(value, name))
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """An initializer; the same name is stored once."""
+        self.constants[name] = numpy_helper.from_array(value, name)
         return name
 
-    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(op, inputs, [output], name=f"{output}_node", **attributes))
+    def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """A node with one output, whose name is that of its tensor."""
+        self.nodes.append(helper.make_node(op, inputs, [output], name=f"{output}_node", **attributes))
         return output
 
-    def conv(x: str, layer: str) -> str:
-        weight = constant(f"{layer}.weight", arrays[f"{layer}.weight"])
-        bias = constant(f"{layer}.bias", arrays[f"{layer}.bias"])
-        return node("Conv", [x, weight, bias], f"{layer}.out", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    def fresh(self, stem: str) -> str:
+        """A tensor name that is not taken, for operations without a name of their own."""
+        return f"{stem}.{sum(node.output[0].startswith(stem) for node in self.nodes)}.out"
 
-    def prelu(x: str, layer: str) -> str:
-        slope = constant(f"{layer}.weight", arrays[f"{layer}.weight"].reshape(-1, 1, 1))
-        return node("PRelu", [x, slope], f"{layer}.out")
+    def linear(self, name: str, layer: LinearLayer, x: str) -> str:
+        assert isinstance(layer, PlainConv)
+        size = layer.kernel_size[0]
+        if isinstance(layer, ShiftedConv):
+            x = self.node("Sub", [x, self.constant(f"{name}.shift", _plane(layer.shift))], f"{name}.shifted")
+        weight = self.constant(f"{name}.weight", _array(layer.weight))
+        bias = self.constant(f"{name}.bias", _array(cast("Tensor", layer.bias)))
+        pads = [size // 2] * 4
+        return self.node("Conv", [x, weight, bias], f"{name}.out", kernel_shape=[size, size], pads=pads)
 
-    features = prelu(conv("input", "head"), "head_act")
-    for index in range(spec.blocks):
-        features = prelu(conv(features, f"body.{index}"), f"body_acts.{index}")
-    features = conv(features, "tail")
-    repeats = constant("skip.channels", np.repeat(np.arange(spec.colours, dtype=np.int64), spec.scale**2))
-    skip = node("Gather", ["input", repeats], "skip.out", axis=1)
-    shuffled = node("Add", [features, skip], "sum.out")
-    if spec.scale > 1:
-        shuffled = node("DepthToSpace", [shuffled], "shuffle.out", blocksize=spec.scale, mode="CRD")
-    low = constant("range.low", np.array(info.range[0], np.float32))
-    high = constant("range.high", np.array(info.range[1], np.float32))
-    node("Clip", [shuffled, low, high], "output")
+    def activation(self, name: str, layer: nn.Module, x: str) -> str:
+        if isinstance(layer, PReLU):
+            return self.node("PRelu", [x, self.constant(f"{name}.weight", _plane(layer.weight))], f"{name}.out")
+        if isinstance(layer, nn.LeakyReLU):
+            return self.node("LeakyRelu", [x], self.fresh(name), alpha=layer.negative_slope)
+        assert isinstance(layer, nn.ReLU)
+        return self.node("Relu", [x], self.fresh(name))
+
+    def add(self, x: str, y: str) -> str:
+        return self.node("Add", [x, y], self.fresh("sum"))
+
+    def shuffle(self, x: str, factor: int) -> str:
+        if factor == 1:
+            return x
+        return self.node("DepthToSpace", [x], self.fresh("shuffle"), blocksize=factor, mode="CRD")
+
+    def repeat(self, x: str, times: int) -> str:
+        assert x == "input"  # only there is the number of channels known
+        channels = self.constant("skip.channels", np.repeat(np.arange(self.colours, dtype=np.int64), times))
+        return self.node("Gather", [x, channels], "skip.out", axis=1)
+
+    def bilinear(self, x: str, factor: int) -> str:
+        if factor == 1:
+            return x
+        scales = self.constant("skip.scales", np.array([1, 1, factor, factor], np.float32))
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return self.node("Resize", [x, "", scales], "skip.out", **how)
+
+    def modulate(self, name: str, layer: AdaptiveModulation, features: str, source: str) -> str:
+        """exp(w log s + b), s the unbiased deviation over C, H and W of every image."""
+        axes = self.constant("modulation.axes", np.array([1, 2, 3], np.int64))
+        one = self.constant("modulation.one", np.array(1, np.float32))
+        smallest = self.constant("modulation.smallest", np.array(SMALLEST_DEVIATION**2, np.float32))
+        mean = self.node("ReduceMean", [source, axes], f"{name}.mean")
+        squares = self.node(
+            "ReduceSumSquare", [self.node("Sub", [source, mean], f"{name}.centred"), axes], f"{name}.squares"
+        )
+        sides = self.node("Gather", [self.node("Shape", [source], f"{name}.shape"), axes], f"{name}.sides")
+        count = self.node(
+            "Cast", [self.node("ReduceProd", [sides], f"{name}.product", keepdims=0)], f"{name}.count", to=1
+        )
+        variance = self.node("Div", [squares, self.node("Sub", [count, one], f"{name}.freedom")], f"{name}.variance")
+        deviation = self.node("Sqrt", [self.node("Max", [variance, smallest], f"{name}.clamped")], f"{name}.deviation")
+        weight = self.constant(f"{name}.weight", _array(layer.weight))
+        bias = self.constant(f"{name}.bias", _array(layer.bias))
+        scaled = self.node("Mul", [self.node("Log", [deviation], f"{name}.log"), weight], f"{name}.scaled")
+        factor = self.node("Exp", [self.node("Add", [scaled, bias], f"{name}.exponent")], f"{name}.factor")
+        return self.node("Mul", [features, factor], f"{name}.out")
+
+
+def build_model(net: Network, info: ModelInfo) -> onnx.ModelProto:
+    """The ONNX model of a folded network, float32; `info` is what it says about itself."""
+    spec = net.spec
+    writer = _Writer(spec.colours)
+    unclamped = net.graph(writer, "input")
+    low = writer.constant("range.low", np.array(info.range[0], np.float32))
+    high = writer.constant("range.high", np.array(info.range[1], np.float32))
+    writer.node("Clip", [unclamped, low, high], "output")
 
     sides = ["H", "W"] if spec.scale == 1 else [f"{spec.scale}*H", f"{spec.scale}*W"]
     graph = helper.make_graph(
-        nodes,
+        writer.nodes,
         spec.name,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", spec.colours, "H", "W"])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", spec.colours, *sides])],
-        constants,
+        list(writer.constants.values()),
     )
     model = helper.make_model(
         graph,
@@ -96,8 +145,17 @@ def build_model(spec: NetSpec, arrays: Mapping[str, NDArray[np.float32]], info: 
     return model
 
 
-def export_plain(net: Network, info: ModelInfo, path: Path) -> dict[str, Any]:
-    """Write a plain network to `path`, after ONNX Runtime has reproduced PyTorch's output at several odd sizes.
+def _array(parameter: Tensor) -> NDArray[np.float32]:
+    return parameter.detach().float().cpu().numpy()
+
+
+def _plane(parameter_c: Tensor) -> NDArray[np.float32]:
+    """A number for each channel, to be spread over H x W."""
+    return _array(parameter_c).reshape(-1, 1, 1)
+
+
+def export_folded(net: Network, info: ModelInfo, path: Path) -> dict[str, Any]:
+    """Write a folded network to `path`, after ONNX Runtime has reproduced PyTorch's output at several odd sizes.
 
     Returns:
         What was checked: shapes, the largest difference relative to the range, the tolerance.
@@ -107,11 +165,10 @@ def export_plain(net: Network, info: ModelInfo, path: Path) -> dict[str, Any]:
         ProofError: ONNX Runtime and PyTorch disagree; no file is written.
         RepsrError: `path` cannot be written.
     """
-    arrays = {key: value.detach().float().cpu().numpy() for key, value in net.state_dict().items()}
-    for key, value in arrays.items():
-        if not np.isfinite(value).all():
+    for key, value in net.state_dict().items():
+        if not value.isfinite().all():
             raise ModelFileError(f"{key} holds NaN or infinity; such a network cannot be exported, train it again")
-    data = build_model(net.spec, arrays, info).SerializeToString()
+    data = build_model(net, info).SerializeToString()
     check = check_against_torch(net, data, info)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

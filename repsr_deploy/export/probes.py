@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from repsr_deploy.errors import UsageError
+from repsr_deploy.folding.proof import GLOBAL_HALO
 from repsr_deploy.imaging.image_file import read_image
 from repsr_deploy.nets.spec import NetSpec
 
@@ -26,7 +27,8 @@ def photograph_probe(path: Path, spec: NetSpec) -> Tensor:
     image = read_image(path)
     peak = np.iinfo(image.dtype).max
     image_hwc = image[..., None] if image.ndim == 2 else image
-    smallest = 2 * spec.halo + 1
+    halo = GLOBAL_HALO if spec.halo is None else spec.halo
+    smallest = 2 * halo + 1
     if min(image_hwc.shape[:2]) < smallest:
         raise UsageError(
             f"probe {path} is {image.shape[1]}x{image.shape[0]}; {spec.name} needs at least {smallest} pixels"

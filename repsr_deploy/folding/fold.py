@@ -1,4 +1,4 @@
-"""Fold our own networks: a block states its branches, the algebra merges them, the proof compares before and after."""
+"""Fold our own networks: a layer states its branches, the algebra merges them, the proof compares before and after."""
 
 from __future__ import annotations
 
@@ -9,45 +9,61 @@ import torch
 from torch import Tensor
 
 from repsr_deploy.errors import FoldError
-from repsr_deploy.folding.algebra import merge
+from repsr_deploy.folding.algebra import Conv, merge
 from repsr_deploy.folding.proof import Proof, prove
-from repsr_deploy.nets.network import Network, build
+from repsr_deploy.nets.network import Network, build, linear_layers
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """A plain network, in evaluation mode and in the data type of its origin, and the proof of its equality."""
+    """A folded network, in evaluation mode and in the data type of its origin, and the proof of its equality."""
 
     net: Network
     proof: Proof
 
 
 def folded_parameters(net: Network) -> dict[str, Tensor]:
-    """Parameters of the plain network that `net` is with population statistics: float64, differentiable.
+    """The state dict of the folded network that `net` is with population statistics: float64, differentiable.
 
-    The keys are those of the plain network's state dict. `net` is not modified, and its mode does not matter.
+    The keys are those of `build(net.spec.folded)`. `net` is not modified, and its mode does not matter.
 
     Raises:
         FoldError: a layer cannot be folded exactly; the message names it.
     """
-    parameters: dict[str, Tensor] = {}
-    for stage in net.stages():
+    layers = linear_layers(net)
+    inside = tuple(f"{name}." for name in layers)
+    parameters = {key: value.double() for key, value in net.named_parameters() if not key.startswith(inside)}
+    for name, layer in layers.items():
         try:
-            merged = merge(stage.layer.branches())
+            merged = merge(layer.branches())
         except FoldError as error:
-            raise FoldError(f"{net.spec.name}, {stage.name}: {error}") from error
-        if merged.radius != 1 or merged.border_i.any():
-            raise FoldError(f"{net.spec.name}, {stage.name}: does not fold into a zero-padded 3x3 convolution")
-        parameters[f"{stage.name}.weight"] = merged.weight_oihw
-        parameters[f"{stage.name}.bias"] = merged.bias_o
-        if stage.act is not None:
-            slopes = {f"{stage.act_name}.{key}": value.double() for key, value in stage.act.named_parameters()}
-            parameters.update(slopes)
+            raise FoldError(f"{net.spec.name}, {name}: {error}") from error
+        parameters.update({f"{name}.{key}": value for key, value in _stored(merged).items()})
     return parameters
 
 
+def _stored(merged: Conv) -> dict[str, Tensor]:
+    """A convolution as the parameters of `PlainConv` or, where it reads a border, of `ShiftedConv`."""
+    if merged.border_i is None:
+        return {"weight": merged.weight_oihw, "bias": merged.bias_o}
+    offset = torch.einsum("oihw,i->o", merged.weight_oihw, merged.border_i)
+    return {"weight": merged.weight_oihw, "bias": merged.bias_o + offset, "shift": merged.border_i}
+
+
+@torch.no_grad()
+def folded(net: Network) -> Network:
+    """The folded network in evaluation mode, in the data type and on the device of `net`; without a proof.
+
+    Raises:
+        FoldError: a layer cannot be folded exactly.
+    """
+    origin = next(net.parameters())
+    return _built(net, folded_parameters(net), origin.dtype).to(origin.device)
+
+
+@torch.no_grad()
 def fold(net: Network, photographs: Mapping[str, Tensor] | None = None) -> FoldResult:
-    """Fold `net` into a plain network and prove that nothing changed; `net` is not modified, its mode does not matter.
+    """Fold `net` and prove that nothing changed; `net` is not modified, its mode does not matter.
 
     Args:
         net: a network of any family.
@@ -57,11 +73,17 @@ def fold(net: Network, photographs: Mapping[str, Tensor] | None = None) -> FoldR
         FoldError: a layer cannot be folded exactly.
         ProofError: the folded network does not compute what `net` computes; carries the figures.
     """
-    with torch.no_grad():
-        parameters = folded_parameters(net)
-        exact = build(net.spec.folded).double().eval()
-        exact.load_state_dict(parameters)
-        stored = build(net.spec.folded).to(next(net.parameters()).dtype).eval()
-        stored.load_state_dict(parameters)
-    proof = prove(net, exact, stored, photographs or {})
-    return FoldResult(net=stored, proof=proof)
+    parameters = folded_parameters(net)
+    exact = _built(net, parameters, torch.float64)
+    stored = _built(net, parameters, next(net.parameters()).dtype)
+    return FoldResult(net=stored, proof=prove(net, exact, stored, photographs or {}))
+
+
+def _built(net: Network, parameters: Mapping[str, Tensor], dtype: torch.dtype) -> Network:
+    plain = build(net.spec.folded).to(dtype).eval()
+    try:
+        plain.load_state_dict(parameters)
+    except RuntimeError as error:
+        cause = " ".join(str(error).split())[:300]
+        raise FoldError(f"{net.spec.name} does not fold into its plain form: {cause}") from error
+    return plain

@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from repsr_deploy.errors import ProofError
-from repsr_deploy.nets.network import LinearLayer, Network, macs_per_lr_pixel, num_nodes, num_parameters
+from repsr_deploy.nets.network import Network, linear_layers, macs_per_lr_pixel, num_nodes, num_parameters
+from repsr_deploy.nets.ops import Eager, LinearLayer
 from repsr_deploy.tolerances import TOLERANCES
+
+GLOBAL_HALO = 16
+"""Border, LR pixels, that is judged apart where the network sees the whole image and has no halo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,7 @@ class Proof:
     after: Cost
     probes: tuple[str, ...]
     kept: tuple[str, ...] = ()
-    """Layers left unfolded, with the reason; our own networks fold whole."""
+    """What the folded network still computes though it looks foldable, with the reason."""
 
     @property
     def passed(self) -> bool:
@@ -160,7 +164,8 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
         ProofError: a comparison is outside its tolerance; the message names the first layer that differs.
     """
     reference = copy.deepcopy(before).double().eval()
-    halo, scale = before.spec.halo, before.spec.scale
+    scale = before.spec.scale
+    halo = GLOBAL_HALO if before.spec.halo is None else before.spec.halo
     images = {**probe_images(halo, before.spec.colours), **photographs}
     stored_dtype = next(stored.parameters()).dtype
     whole: list[tuple[Tensor, Tensor]] = []
@@ -171,9 +176,9 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
         expected = reference(x_nchw)
         whole.append((expected, exact(x_nchw)))
         rounded.append((expected, stored(x_nchw.to(stored_dtype))))
-        for name, pair in _run_sites(reference, exact, x_nchw):
+        for name, pair in _run_sites(reference, exact, x_nchw).items():
             sites.setdefault(name, []).append(pair)
-    rules = {stage.name: describe(stage.layer) for stage in before.stages()}
+    rules = {name: describe(layer) for name, layer in linear_layers(before).items()}
     proof = Proof(
         network=before.spec.name,
         sites=tuple(
@@ -190,6 +195,7 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
         before=_cost(before),
         after=_cost(exact),
         probes=tuple(f"{name} {image.shape[-1]}x{image.shape[-2]}" for name, image in images.items()),
+        kept=before.spec.kept,
     )
     if not proof.passed:
         raise ProofError(_failure(proof))
@@ -198,16 +204,29 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
 
 def describe(layer: LinearLayer) -> str:
     """The branches of a layer in kernel sizes, each in the order of application: `1x1 + 3x3*1x1*1x1 -> 3x3`."""
-    return " + ".join("*".join(operator.size for operator in branch) for branch in layer.branches()) + " -> 3x3"
+    branches = layer.branches()
+    size = max((operator for branch in branches for operator in branch), key=lambda operator: operator.radius).size
+    return " + ".join("*".join(operator.size for operator in branch) for branch in branches) + f" -> {size}"
 
 
-def _run_sites(reference: Network, exact: Network, x_nchw: Tensor) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+class _Compared(Eager):
+    """Runs a network as it is, and beside every layer the folded one on the same features."""
+
+    def __init__(self, exact: Network) -> None:
+        self.exact = exact
+        self.pairs: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def linear(self, name: str, layer: LinearLayer, x: Tensor) -> Tensor:
+        expected = layer(x)
+        self.pairs[name] = (expected, self.exact.get_submodule(name)(x))
+        return expected
+
+
+def _run_sites(reference: Network, exact: Network, x_nchw: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Every layer before and after, on the features that really reach it."""
-    features = x_nchw
-    for old, new in zip(reference.stages(), exact.stages(), strict=True):
-        expected = old.layer(features)
-        yield old.name, (expected, new.layer(features))
-        features = old.act(expected) if old.act is not None else expected
+    compared = _Compared(exact)
+    reference.graph(compared, x_nchw)
+    return compared.pairs
 
 
 def _infinite_if_nan(value: float) -> float:

@@ -13,6 +13,9 @@ from repsr_deploy.runtimes import Runtime
 BLACK, WHITE = np.float32(OFFSET[0] / 255), np.float32(235 / 255)
 """Studio-range luma of black and white, / 255: what a `y` network sees."""
 
+WHOLE_IMAGE_REACH = 16
+"""How deep colours bleed under transparency, LR pixels, for a network that looks at the whole image."""
+
 
 class PlaneNetwork:
     """Enlarges planes C x H x W of float32 in 0..1; C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)."""
@@ -20,10 +23,11 @@ class PlaneNetwork:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._info = runtime.info
+        self._reach = WHOLE_IMAGE_REACH if runtime.info.halo is None else runtime.info.halo
 
     def halo(self, channels: int) -> int:
         """How far the whole computation looks: the network, and what is done beside it."""
-        halo = self._info.halo
+        halo = self._reach
         if channels in (2, 4):
             halo = max(2 * halo, 1)  # colours bleed as far as the network then looks; alpha looks 1 pixel around
         return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
@@ -34,7 +38,7 @@ class PlaneNetwork:
             return self._enlarge_colour(planes)
         colour, alpha = planes[:-1], planes[-1]
         return np.concatenate(
-            [self._enlarge_colour(transparency.bleed(colour, alpha, self._info.halo)), self._enlarge_alpha(alpha)[None]]
+            [self._enlarge_colour(transparency.bleed(colour, alpha, self._reach)), self._enlarge_alpha(alpha)[None]]
         )
 
     def _enlarge_colour(self, planes: Planes) -> Planes:

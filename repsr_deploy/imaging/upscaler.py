@@ -62,7 +62,16 @@ class Upscaler:
         if info.range != (0.0, 1.0):
             raise ModelFileError(f"{info.name} works on values in {info.range}; expected (0.0, 1.0)")
         self._network = PlaneNetwork(self.runtime)
-        self._auto_tile = tile_for_budget(budget_bytes, bytes_per_pixel=bytes_per_pixel(info), halo=info.halo)
+        if info.halo is None and tile is not None:
+            raise UsageError(
+                f"{info.name} cannot be tiled, as every pixel depends on the whole image; expected no tile size, or a "
+                "model exported with --calibrate"
+            )
+        self._auto_tile = (
+            None
+            if info.halo is None
+            else tile_for_budget(budget_bytes, bytes_per_pixel=bytes_per_pixel(info), halo=info.halo)
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -128,13 +137,19 @@ class Upscaler:
                 f"no memory for an image of {width * scale} x {height * scale} pixels; "
                 "expected one that fits, so choose a smaller factor or image"
             ) from error
-        tile = self._tile or self._auto_tile
+        whole = max(height, width, MIN_TILE)
+        tile = self._tile or self._auto_tile or whole
         while True:
             try:
                 self._run_tiles(image, output, tile, report)
             except (MemoryError, cv2.error) as error:
                 if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
                     raise
+                if self._auto_tile is None:
+                    raise RepsrError(
+                        f"no memory for {width} x {height} pixels at once, which {self.info.name} needs as every pixel "
+                        "depends on the whole image; free some, or export the model with --calibrate"
+                    ) from error
                 if tile <= MIN_TILE:
                     raise RepsrError(
                         f"no memory even for tiles of {tile} pixels; free some, or take a smaller model"

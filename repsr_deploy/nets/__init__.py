@@ -1,1 +1,1 @@
-"""Networks: one file per block family, all built from one frozen `NetSpec`."""
+"""Networks: one file an architecture, all built from one frozen `NetSpec`, each stating its graph once."""

@@ -1,23 +1,44 @@
-"""What a plain network is made of: zero-padded 3x3 convolutions and PReLU."""
+"""What folded networks are made of: zero-padded convolutions and PReLU."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from repsr_deploy.folding.algebra import Conv, conv
+from repsr_deploy.folding.algebra import Conv, conv, shifted
 
 
 class PlainConv(nn.Conv2d):
-    """3x3 convolution with bias, zero padding: N x I x H x W -> N x O x H x W."""
+    """k x k convolution with bias, zero padding: N x I x H x W -> N x O x H x W."""
 
-    def __init__(self, in_channels: int, out_channels: int, _expansion: int = 1) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def branches(self) -> list[list[Conv]]:
         """A single branch: itself."""
         return [[conv(self.weight, self.bias)]]
+
+
+class ShiftedConv(PlainConv):
+    """A zero-padded convolution of x - shift: what BatchNorm or a mean before a padded convolution folds into.
+
+    The shift cannot move into the bias: the padding is zero after the subtraction, so the border would differ.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
+        self.shift = nn.Parameter(torch.zeros(in_channels))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that PyTorch gives it)
+        """N x I x H x W -> N x O x H x W."""
+        return super().forward(input - self.shift.view(1, -1, 1, 1))
+
+    def branches(self) -> list[list[Conv]]:
+        """A single branch: itself."""
+        return [[shifted(self.weight, cast("Tensor", self.bias), self.shift)]]
 
 
 class PReLU(nn.Module):

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 
@@ -18,7 +19,8 @@ from repsr_deploy.cli.evaluate import NAME, app
 from repsr_deploy.export.onnx import build_model
 from repsr_deploy.metrics.evaluate import evaluate
 from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.nets.spec import NetSpec
+from repsr_deploy.nets.network import build
+from repsr_deploy.nets.spec import StackSpec
 
 
 def nearest(image_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -27,14 +29,13 @@ def nearest(image_hwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    spec = NetSpec(family="plain", scale=2, blocks=1, channels=2)
-    shapes = {"head": (2, 3, 3, 3), "body.0": (2, 2, 3, 3), "tail": (12, 2, 3, 3)}
-    arrays = {f"{name}.weight": np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    arrays |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items()}
-    arrays |= {"head_act.weight": np.ones(2, np.float32), "body_acts.0.weight": np.ones(2, np.float32)}
+    spec = StackSpec(family="plain", scale=2, blocks=1, channels=2)
+    net = build(spec)
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
     path = tmp_path / "nearest.onnx"
     info = ModelInfo(name=spec.name, scale=spec.scale, halo=spec.halo, version=__version__)
-    path.write_bytes(build_model(spec, arrays, info).SerializeToString())
+    path.write_bytes(build_model(net, info).SerializeToString())
     return path
 
 

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from repsr_deploy.checkpoint import CheckpointInfo, save_checkpoint
 from repsr_deploy.cli.fuse import main
+from repsr_deploy.nets.network import linear_layers
 from repsr_deploy.runtimes import open_runtime
 from tests.nets.networks import FAMILIES, randomized, spec_of
 
@@ -46,14 +47,32 @@ def test_export_writes_model_and_proof(
         )
         == 0
     )
-    assert "proof passed: 4 layers exact on 4 images" in capsys.readouterr().out
+    layers = len(linear_layers(randomized(spec_of(family))))
+    assert f"proof passed: {layers} layers exact on 4 images" in capsys.readouterr().out
     report = json.loads(proof.read_text())
     assert report["summary"]["passed"] is True
     assert report["probes"][-1] == "coffee.png 201x201"
     info = open_runtime(out).info
-    assert (info.name, info.scale, info.halo, info.data_licence) == ("Plain-M2C8", 2, 4, "CC0")
+    folded = spec_of(family).folded
+    assert (info.name, info.scale, info.halo, info.data_licence) == (folded.name, 2, folded.halo, "CC0")
     assert info.proof == report["summary"]
     assert [entry["stage"] for entry in info.history] == ["train", "fold"]
+
+
+def test_calibration_is_measured_and_makes_the_model_tileable(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint(tmp_path, "edsr-adadm")
+    assert fuse("export", path, "--out", tmp_path / "whole.onnx") == 0
+    assert "kept: factor exp(w log(deviation) + b) of every block: it depends on the image" in capsys.readouterr().out
+    assert open_runtime(tmp_path / "whole.onnx").info.halo is None
+    assert fuse("export", path, "--out", tmp_path / "model.onnx", "--calibrate", photographs) == 0
+    said = capsys.readouterr().out
+    assert "calibrated on 3 photographs: " in said
+    assert "kept: factor" not in said
+    info = open_runtime(tmp_path / "model.onnx").info
+    assert info.halo == 8
+    assert info.history[-1]["calibration"]["photographs"] == 3
 
 
 def test_inspect_says_what_files_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,21 @@ import torch
 import torch.nn.functional as F
 
 from repsr_deploy.errors import FoldError
-from repsr_deploy.folding.algebra import Conv, add, affine, batch_norm, chain, compose, conv, identity, merge
+from repsr_deploy.folding.algebra import (
+    Conv,
+    add,
+    affine,
+    affine_before_padding,
+    batch_norm,
+    before_padding,
+    chain,
+    compose,
+    conv,
+    identity,
+    merge,
+    shifted,
+    weight_norm,
+)
 
 
 def assert_exact(actual: torch.Tensor, expected: torch.Tensor) -> None:
@@ -35,7 +49,7 @@ def test_operator_is_pytorchs_convolution(x_nchw: torch.Tensor) -> None:
 def test_operator_pads_with_its_border(x_nchw: torch.Tensor) -> None:
     operator = random_conv(5, 4, 3, seed=1, border=True)
     padded = torch.cat(
-        [F.pad(x_nchw[:, i : i + 1], [1] * 4, value=operator.border_i[i].item()) for i in range(4)], dim=1
+        [F.pad(x_nchw[:, i : i + 1], [1] * 4, value=operator.outside()[i].item()) for i in range(4)], dim=1
     )
     torch.testing.assert_close(operator(x_nchw), F.conv2d(padded, operator.weight_oihw, operator.bias_o))
 
@@ -71,19 +85,19 @@ def test_two_padded_convolutions_are_refused() -> None:
 def test_norm_before_a_padded_convolution_is_refused() -> None:
     random = torch.rand(4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.1
     with pytest.raises(FoldError, match="interior only"):
-        chain([batch_norm(random[0], random[1], random[2], random[3], 1e-5), random_conv(5, 4, 3, seed=2)])
+        chain([affine(*batch_norm(random[0], random[1], random[2], random[3], 1e-5)), random_conv(5, 4, 3, seed=2)])
 
 
 def test_batch_norm_is_pytorchs(x_nchw: torch.Tensor) -> None:
     gamma, beta, mean, var = torch.rand(4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.1
     expected = F.batch_norm(x_nchw, mean, var, gamma, beta, eps=1e-3)
-    assert_exact(batch_norm(gamma, beta, mean, var, 1e-3)(x_nchw), expected)
+    assert_exact(affine(*batch_norm(gamma, beta, mean, var, 1e-3))(x_nchw), expected)
 
 
 def test_wrong_epsilon_shows(x_nchw: torch.Tensor) -> None:
     ones = torch.ones(4, dtype=torch.float64)
-    wrong = batch_norm(ones, ones, ones, ones * 1e-4, 1e-7)(x_nchw)
-    right = batch_norm(ones, ones, ones, ones * 1e-4, 1e-5)(x_nchw)
+    wrong = affine(*batch_norm(ones, ones, ones, ones * 1e-4, 1e-7))(x_nchw)
+    right = affine(*batch_norm(ones, ones, ones, ones * 1e-4, 1e-5))(x_nchw)
     assert (wrong / right).median().item() == pytest.approx(1.048, abs=2e-3)  # fact sheet 1.2: +4.8 % at var = 1e-4
 
 
@@ -128,3 +142,42 @@ def test_algebra_is_differentiable(x_nchw: torch.Tensor) -> None:
     for mine, expected in zip(folded, (weight.grad, squeeze.grad), strict=True):
         assert mine is not None
         torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_affine_before_zero_padding_is_exact_at_the_border(x_nchw: torch.Tensor) -> None:
+    scale, shift = torch.randn(2, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    kernel = random_conv(5, 4, 3, seed=2)
+    expected = F.conv2d(
+        x_nchw * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1), kernel.weight_oihw, kernel.bias_o, padding=1
+    )
+    assert_exact(chain([affine_before_padding(scale, shift), kernel])(x_nchw), expected)
+
+
+def test_affine_before_padding_refuses_what_nothing_maps_to_zero() -> None:
+    with pytest.raises(FoldError, match="scaled by 0"):
+        affine_before_padding(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.5]))
+    silent = affine_before_padding(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    assert silent.outside().tolist() == [-1.0, 0.0]
+
+
+def test_pointwise_with_bias_before_zero_padding_is_exact_at_the_border(x_nchw: torch.Tensor) -> None:
+    first, kernel = random_conv(3, 4, 1, seed=1), random_conv(5, 3, 3, seed=2)
+    expected = kernel(first(x_nchw))
+    folded = chain([before_padding(first), kernel])
+    torch.testing.assert_close(folded(x_nchw), expected, rtol=0, atol=1e-11)
+    with pytest.raises(FoldError, match="interior only"):
+        chain([first, kernel])
+    with pytest.raises(FoldError, match="no value outside the image gives the zero"):
+        before_padding(random_conv(6, 4, 1, seed=1))
+
+
+def test_shifted_is_a_padded_convolution_of_the_difference(x_nchw: torch.Tensor) -> None:
+    kernel, shift = random_conv(5, 4, 3, seed=2), torch.tensor([0.1, -0.4, 2.0, 0.0], dtype=torch.float64)
+    expected = F.conv2d(x_nchw - shift.view(1, -1, 1, 1), kernel.weight_oihw, kernel.bias_o, padding=1)
+    assert_exact(shifted(kernel.weight_oihw, kernel.bias_o, shift)(x_nchw), expected)
+
+
+def test_weight_norm_has_its_gain_as_norm() -> None:
+    gain = torch.tensor([0.5, -2.0], dtype=torch.float64)
+    weight = weight_norm(torch.randn(2, 3, 3, 3), gain)
+    assert_exact(weight.flatten(1).norm(dim=1), gain.abs())

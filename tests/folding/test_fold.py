@@ -14,10 +14,11 @@ import torch
 from repsr_deploy.errors import FoldError, ProofError
 from repsr_deploy.folding import fold as fold_module
 from repsr_deploy.folding.fold import fold, folded_parameters
+from repsr_deploy.folding.forward import folded_forward
 from repsr_deploy.folding.proof import compare, prove
 from repsr_deploy.nets.ecbsr import ExpandBranch
-from repsr_deploy.nets.network import Network, build
-from repsr_deploy.nets.repsr import ModifiedBatchNorm2d
+from repsr_deploy.nets.network import Network, build, linear_layers
+from repsr_deploy.nets.norm import ModifiedBatchNorm2d
 from tests.nets.networks import FAMILIES, randomized, spec_of
 
 Plant = Callable[[dict[str, torch.Tensor], Network], None]
@@ -30,14 +31,14 @@ def photograph(height: int, width: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_fold_is_exact_in_float64(family: str, scale: int, seed: int) -> None:
-    net = randomized(spec_of(family, scale=scale, blocks=4, channels=16), seed)  # type: ignore[arg-type]
+    net = randomized(spec_of(family, scale=scale, blocks=3, channels=12), seed)
     result = fold(net, {"photograph": photograph(45, 61)})
     whole = result.proof.whole
     assert max(whole.max_error_interior, whole.max_error_border) <= 1e-10 * whole.range
     assert result.proof.passed
-    assert len(result.proof.sites) == 6
+    assert len(result.proof.sites) == len(linear_layers(net))
     assert "photograph 61x45" in result.proof.probes
     assert result.net.spec == net.spec.folded
     assert not result.net.training
@@ -45,7 +46,7 @@ def test_fold_is_exact_in_float64(family: str, scale: int, seed: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fold_does_not_depend_on_the_mode(family: str) -> None:
-    net = randomized(spec_of(family))  # type: ignore[arg-type]
+    net = randomized(spec_of(family))
     trained, evaluated = fold(net.train()).net.state_dict(), fold(net.eval()).net.state_dict()
     assert all(torch.equal(value, evaluated[key]) for key, value in trained.items())
 
@@ -68,20 +69,23 @@ def test_folded_network_keeps_the_data_type() -> None:
     assert {value.dtype for value in fold(net.double()).net.state_dict().values()} == {torch.float64}
 
 
-def test_gradients_through_the_fold_are_those_of_the_branches() -> None:
-    net = randomized(spec_of("repsr")).double().eval()
-    x_nchw = torch.rand(1, 3, 11, 13, dtype=torch.float64)
-    net(x_nchw).square().mean().backward()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_through_the_fold_are_those_of_the_branches(family: str) -> None:
+    net = randomized(spec_of(family)).double().eval()
+    x_nchw = torch.rand(2, 3, 11, 13, dtype=torch.float64)
+    expected_output = net(x_nchw)
+    expected_output.square().mean().backward()
     expected = {
         name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None
     }
     net.zero_grad()
-    output = torch.func.functional_call(build(net.spec.folded).double(), folded_parameters(net), (x_nchw,))
+    output = folded_forward(net, x_nchw)
+    torch.testing.assert_close(output, expected_output, rtol=0, atol=1e-10)
     output.square().mean().backward()
     assert expected
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-10)
 
 
 def wrong_epsilon(parameters: dict[str, torch.Tensor], net: Network) -> None:
@@ -134,7 +138,7 @@ def test_zero_padding_after_a_1x1_with_bias_is_refused_and_its_fold_fails_at_the
     monkeypatch.setattr(ExpandBranch, "forward", zero_padded)  # the network now pads with zeros between 1x1 and 3x3
     x_nchw = photograph(31, 37)
     with torch.no_grad():
-        layer, folded = next(net.stages()).layer, next(right.stages()).layer
+        layer, folded = net.get_submodule("head"), right.get_submodule("head")
         difference = compare([(layer(x_nchw), folded(x_nchw))], border=1, tolerance=1e-10)
     assert difference.max_error_interior < 1e-10
     assert difference.max_error_border > 1e-2

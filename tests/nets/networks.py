@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from repsr_deploy.nets.network import Network, build
-from repsr_deploy.nets.spec import Family, NetSpec
+from repsr_deploy.nets.spec import NetSpec, family_names, parse_name
 
-FAMILIES: tuple[Family, ...] = ("repsr", "ecbsr", "plain")
+STACKS = ("repsr", "ecbsr", "plain")
+FAMILIES = tuple(family_names())
 
 
-def spec_of(family: Family, **changes: Any) -> NetSpec:
-    return dataclasses.replace(NetSpec(family=family, scale=2, blocks=2, channels=8), **changes)
+def spec_of(name: str, **changes: Any) -> NetSpec:
+    """A small network by its family's name, `edsr-adadm` say."""
+    return dataclasses.replace(parse_name(f"{name}-m2c8-x2"), **changes)
 
 
 @torch.no_grad()

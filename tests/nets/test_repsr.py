@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from repsr_deploy.nets.repsr import ExpandSqueeze, use_population_statistics, uses_batch_statistics
+from repsr_deploy.nets.norm import use_population_statistics, uses_batch_statistics
+from repsr_deploy.nets.repsr import ExpandSqueeze
 from tests.nets.networks import randomized, spec_of
 
 
@@ -40,6 +41,7 @@ def test_affine_parameters_stay_trainable_after_the_switch() -> None:
     use_population_statistics(net)
     net(torch.rand(2, 3, 12, 12)).square().mean().backward()
     for path in paths_of(net):
+        assert path.norm is not None
         for parameter in (path.norm.weight, path.norm.bias):
             assert parameter.requires_grad
             assert parameter.grad is not None
@@ -54,6 +56,7 @@ def test_switch_changes_nothing_that_the_network_computes() -> None:
     use_population_statistics(net)  # a second call must not absorb twice
     torch.testing.assert_close(net(x_nchw), before, rtol=0, atol=1e-12)
     for path in paths_of(net):
+        assert path.norm is not None
         assert path.norm.running_var is not None
         deviation = torch.sqrt(path.norm.running_var + path.norm.eps)
         torch.testing.assert_close(deviation, torch.ones_like(deviation))

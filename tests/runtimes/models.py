@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 
 from repsr_deploy.export.onnx import build_model
 from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.nets.spec import Colour, NetSpec
+from repsr_deploy.nets.network import build
+from repsr_deploy.nets.spec import Colour, NetSpec, StackSpec
 
 
 def plain_model(spec: NetSpec, seed: int = 0, *, info: ModelInfo | None = None) -> onnx.ModelProto:
@@ -28,12 +30,14 @@ def plain_model(spec: NetSpec, seed: int = 0, *, info: ModelInfo | None = None) 
         arrays[f"body_acts.{block}.weight"] = random.uniform(-0.3, 0.5, spec.channels).astype(np.float32)
     conv("tail", spec.channels, spec.colours * spec.scale**2)
     info = info or ModelInfo(name=spec.name, scale=spec.scale, halo=spec.halo, colour=spec.colour, width=spec.channels)
-    return build_model(spec, arrays, info)
+    net = build(spec)
+    net.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
+    return build_model(net, info)
 
 
 def spec_of(scale: int = 2, blocks: int = 2, channels: int = 8, colour: Colour = "rgb") -> NetSpec:
     """A small plain network."""
-    return NetSpec(family="plain", scale=scale, blocks=blocks, channels=channels, colour=colour)
+    return StackSpec(family="plain", scale=scale, blocks=blocks, channels=channels, colour=colour)
 
 
 def foreign(model: onnx.ModelProto) -> bytes:
