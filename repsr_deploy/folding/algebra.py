@@ -74,12 +74,9 @@ def conv(weight: Tensor, bias: Tensor | None = None, border: Tensor | None = Non
     if height != width or height % 2 == 0:
         raise FoldError(f"kernel is {height}x{width}; only square kernels of odd size keep the image size")
     if groups > 1:
-        dense = weight_oihw.new_zeros(out_channels, group_in * groups, height, width)
-        per_group = out_channels // groups
-        for group in range(groups):
-            rows = slice(group * per_group, (group + 1) * per_group)
-            dense[rows, group * group_in : (group + 1) * group_in] = weight_oihw[rows]
-        weight_oihw = dense
+        blocks = weight_oihw.view(groups, out_channels // groups, 1, group_in, height, width)
+        diagonal = torch.eye(groups, dtype=torch.float64, device=weight.device).view(groups, 1, groups, 1, 1, 1)
+        weight_oihw = (blocks * diagonal).reshape(out_channels, group_in * groups, height, width)
     bias_o = weight_oihw.new_zeros(out_channels) if bias is None else bias.double()
     return Conv(weight_oihw, bias_o, None if border is None else border.double())
 

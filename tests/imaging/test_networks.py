@@ -1,0 +1,43 @@
+"""Every family of networks upscales: tiled as untiled bit for bit, or whole where nothing else is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+
+from repsr_deploy.errors import UsageError
+from repsr_deploy.export.onnx import build_model
+from repsr_deploy.folding.fold import folded
+from repsr_deploy.imaging.upscaler import Upscaler
+from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.nets.network import build
+from repsr_deploy.runtimes import Runtime, open_runtime
+from tests.nets.networks import FAMILIES, spec_of
+
+
+def runtime_of(family: str, scale: int) -> Runtime:
+    net = folded(build(spec_of(family, scale=scale)))
+    info = ModelInfo(name=net.spec.name, scale=scale, halo=net.spec.halo, width=net.spec.width)
+    return open_runtime(build_model(net, info).SerializeToString(), threads=1)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "edsr-adadm"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_tiles_change_no_bit(family: str, scale: int) -> None:
+    runtime = runtime_of(family, scale)
+    image = skimage.data.astronaut()[30:93, 170:241]
+    whole = Upscaler(runtime, tile=1000).upscale(image)
+    np.testing.assert_array_equal(Upscaler(runtime, tile=24).upscale(image), whole)
+    assert whole.shape == (63 * scale, 71 * scale, 3)
+    assert len(np.unique(whole)) > 20
+
+
+def test_a_network_of_the_whole_image_is_not_tiled() -> None:
+    runtime = runtime_of("edsr-adadm", 2)
+    image = skimage.data.astronaut()[:400, :350]
+    x_nchw = image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+    expected = np.rint(runtime.run(x_nchw)[0].transpose(1, 2, 0) * np.float32(255)).astype(np.uint8)
+    np.testing.assert_array_equal(Upscaler(runtime).upscale(image), expected)
+    with pytest.raises(UsageError, match="EDSR-AdaDM-M2C8 cannot be tiled"):
+        Upscaler(runtime, tile=64)
