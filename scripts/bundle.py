@@ -7,6 +7,7 @@ Run after training is over: the scores are written down, never used to choose be
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from dataclasses import asdict, replace
@@ -19,6 +20,7 @@ from repsr_deploy.files import write_text
 from repsr_deploy.imaging.image_file import FORMATS
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.metrics.evaluate import EvaluationReport, evaluate
+from repsr_train.recipes import recipe
 
 WEIGHTS = Path(__file__).parents[1] / "repsr_deploy" / "weights"
 
@@ -49,7 +51,8 @@ PSNR and SSIM on Y, output rounded to uint8, border of {scale} pixels cropped, L
 - Recipe `{recipe_hash}`, {step:,} steps, {seconds:,} s on two shared CPU cores{start}:
 
 ```
-repsr-train repsr-m4c16-x{scale} --data DATA/train --val DATA/val --out RUN{init} {settings}
+repsr-train repsr-m4c16-x{scale} --data DATA/train --val DATA/val --out RUN{init} \\
+    {settings}
 python scripts/bundle.py {name} RUN/checkpoint.safetensors DATA/test/...
 ```
 
@@ -81,9 +84,7 @@ def _evaluate(upscaler: Upscaler, folder: Path) -> EvaluationReport:
 
 def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict[str, EvaluationReport]) -> str:
     training = [entry for entry in info.history if entry["stage"] == "train"][-1]
-    recipe: dict[str, Any] = training["recipe"]
-    keys = ("lr", "batch", "patch", "precision", "population_from")
-    settings = " ".join([f"--steps {recipe['steps']}", *(f"--set {key}={recipe[key]}" for key in keys)])
+    settings = _settings(training["recipe"], json.loads(recipe(f"repsr-m4c16-x{info.spec.scale}").to_json()))
     rows: list[str] = []
     for test_set, report in reports.items():
         score, bicubic = asdict(report.model), report.bicubic
@@ -102,7 +103,7 @@ def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict
         licence=info.data_licence,
         settings=settings,
         start=f", started from the weights of `{training['init']}`" if training["init"] else "",
-        init=f" --init {training['init']}" if training["init"] else "",
+        init=f" --init-from {training['init']}" if training["init"] else "",
         fold_error=exported.proof.whole.relative_error,
         **{
             key: training[key]
@@ -110,6 +111,13 @@ def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict
         },
         seconds=training["seconds"],
     )
+
+
+def _settings(used: dict[str, Any], usual: dict[str, Any]) -> str:
+    """The options that turn a recipe's own values into those that were used."""
+    changed = {key: value for key, value in used.items() if key != "network" and usual[key] != value}
+    texts = {key: ",".join(map(str, value)) if isinstance(value, list) else value for key, value in changed.items()}
+    return " ".join(f"--set {key}={text}" for key, text in texts.items())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"cv2", "onnx", "onnxruntime", "safetensors", "scipy", "skimage", "torch"}
+HEAVY = {
+    *("cv2", "matplotlib", "onnx", "onnxruntime", "safetensors", "scipy", "skimage", "sklearn", "tensorboard"),
+    *("torch", "yaml"),
+}
 HELP_HEAVY = HEAVY - {"cv2"}  # OpenCV loads in a tenth of a second: a command may import it at its top
 IMPORT_LIMIT_S = 0.2
 COMMANDS: dict[str, str] = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][

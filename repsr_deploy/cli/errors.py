@@ -13,7 +13,11 @@ from repsr_deploy.errors import RepsrError
 
 INTERRUPTED = 130
 LOGGER = "repsr_deploy"
-EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "cpu", "onnxruntime": "cpu"}
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "yaml", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("onnx", "onnxruntime"), "cpu"),
+    "sklearn": "analysis",
+}
 """Optional package -> the extra of this project that brings it."""
 
 

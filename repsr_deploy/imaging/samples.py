@@ -59,6 +59,13 @@ def _samples(plane: Planes, kind: str) -> Image:
     return plane
 
 
+def as_uint8(image: Image) -> NDArray[np.uint8]:
+    """uint8 samples as they are, uint16 samples rounded to the nearest of 8 bits; any shape."""
+    if image.dtype == np.uint16:
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return image
+
+
 def checked_output(planes: Planes, name: str) -> Planes:
     """What a network's output became, within 0..1: clipped in place where it is not.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from repsr_deploy.errors import ImageFileError, UsageError
 from repsr_deploy.imaging.image_file import read_image
+from repsr_deploy.imaging.samples import as_uint8
 from repsr_deploy.metrics.quality import METRICS, SSIM_WINDOW, Metric, Quality, measure
 from repsr_deploy.metrics.resize import imresize
 
@@ -153,10 +154,8 @@ def read_reference(path: Path, scale: int) -> NDArray[np.uint8]:
     Raises:
         ImageFileError: unreadable, too small to be scored, or partly transparent.
     """
-    image = read_image(path)
+    image = as_uint8(read_image(path))
     image_hwc = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if image.ndim == 2 else image
-    if image_hwc.dtype == np.uint16:
-        image_hwc = ((image_hwc.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image_hwc.shape[2] == 4 and image_hwc[..., 3].min() < 255:
         raise ImageFileError(f"{path}: partly transparent; expected an opaque picture, flatten it on a background")
     reference_hwc = np.ascontiguousarray(crop_to_multiple(image_hwc[..., :3], scale))

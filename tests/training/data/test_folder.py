@@ -1,4 +1,4 @@
-"""Training photographs and crops."""
+"""Training data from folders and stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import skimage.data
 from repsr_deploy.errors import UsageError
 from repsr_deploy.imaging.image_file import write_image
 from repsr_deploy.metrics.resize import imresize
-from repsr_train.data import CropSampler, load_photographs, lossy_reduction
+from repsr_train.data import CropSampler, load_data, load_photographs
+from repsr_train.data.prepare import prepare
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -29,12 +30,6 @@ def test_pairs_are_matlabs_reduction_of_whole_photographs(photographs: Path, sca
     assert np.array_equal(hr_hwc, coffee[: hr_hwc.shape[0], : hr_hwc.shape[1]])
 
 
-def test_large_jpeg_files_are_reduced_and_lossless_ones_are_not() -> None:
-    jpeg, png = b"\xff\xd8\xff\xe0", b"\x89PNG"
-    assert [lossy_reduction(jpeg, side) for side in (900, 1600, 3000, 4200, 9000)] == [1, 2, 2, 3, 4]
-    assert lossy_reduction(png, 9000) == 1
-
-
 def test_damaged_photographs_are_named_and_left_out(photographs: Path, tmp_path: Path) -> None:
     whole = (photographs / "coffee.png").read_bytes()
     (tmp_path / "whole.png").write_bytes(whole)
@@ -49,14 +44,16 @@ def test_damaged_photographs_are_named_and_left_out(photographs: Path, tmp_path:
 
 
 def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no data"):
+        load_data([], 2)
     with pytest.raises(UsageError, match="no folder"):
-        load_photographs(tmp_path / "missing", 2)
+        load_data(tmp_path / "missing", 2)
     (tmp_path / "notes.txt").write_text("no photograph")
     with pytest.raises(UsageError, match="no photographs in"):
-        load_photographs(tmp_path, 2)
+        load_data(tmp_path, 2)
     (tmp_path / "broken.png").write_bytes(b"no photograph")
     with pytest.raises(UsageError, match=r"none of the 1 files .* first: .*broken\.png"):
-        load_photographs(tmp_path, 2)
+        load_data(tmp_path, 2)
 
 
 def test_fingerprint_follows_content(photographs: Path, tmp_path: Path) -> None:
@@ -66,34 +63,22 @@ def test_fingerprint_follows_content(photographs: Path, tmp_path: Path) -> None:
     assert load_photographs(tmp_path, 2).fingerprint != first
 
 
-def test_crops_are_aligned_and_depend_on_seed_and_step_alone(photographs: Path) -> None:
-    pairs = load_photographs(photographs, 2).pairs
-    sampler = CropSampler(pairs, scale=2, patch=16, batch=12, seed=3)
-    lr_nchw, hr_nchw = sampler.draw(7)
-    assert lr_nchw.shape == (12, 3, 16, 16)
-    assert hr_nchw.shape == (12, 3, 32, 32)
-    for low, high in zip(lr_nchw, hr_nchw, strict=True):
-        reduced = imresize(high.transpose(1, 2, 0), Fraction(1, 2)).transpose(2, 0, 1)
-        inner = (slice(None), slice(3, -3), slice(3, -3))  # a crop's own border was made from pixels outside it
-        # rotated crops are reduced columns first, which rounds differently by one
-        assert np.abs(reduced[inner].astype(int) - low[inner]).max() <= 1
-    again = CropSampler(pairs, scale=2, patch=16, batch=12, seed=3).draw(7)
-    assert np.array_equal(again[0], lr_nchw)
-    assert not np.array_equal(sampler.draw(8)[0], lr_nchw)
-    assert not np.array_equal(CropSampler(pairs, scale=2, patch=16, batch=12, seed=4).draw(7)[0], lr_nchw)
+def test_a_store_trains_as_its_folder_does(photographs: Path, tmp_path: Path) -> None:
+    prepare([photographs], tmp_path / "store")
+    draws = [
+        CropSampler(load_data(path, 2).pairs, scale=2, patch=20, batch=9, seed=4).draw(5)
+        for path in (photographs, tmp_path / "store")
+    ]
+    for one, other in zip(*draws, strict=True):
+        assert np.array_equal(one, other)
 
 
-def test_crops_reach_every_orientation() -> None:
-    ramp = np.arange(8 * 8, dtype=np.uint8).reshape(8, 8)
-    from repsr_train.data import Pair
-
-    pair = Pair("ramp", np.repeat(ramp[..., None], 3, axis=2), np.repeat(ramp[..., None], 3, axis=2))
-    sampler = CropSampler([pair], scale=1, patch=8, batch=64, seed=0)
-    lr_nchw, hr_nchw = sampler.draw(0)
-    assert np.array_equal(lr_nchw, hr_nchw)
-    assert len({crop[0].tobytes() for crop in lr_nchw}) == 8
-
-
-def test_patch_larger_than_every_photograph_is_refused(photographs: Path) -> None:
-    with pytest.raises(UsageError, match="use a smaller patch"):
-        CropSampler(load_photographs(photographs, 4).pairs, scale=4, patch=200, batch=1, seed=0)
+def test_several_sources_are_one_set_in_their_order(photographs: Path, store: Path) -> None:
+    single = [load_data(path, 2) for path in (store, photographs)]
+    both = load_data([store, photographs], 2)
+    assert [pair.name for pair in both.pairs] == [pair.name for part in single for pair in part.pairs]
+    assert both.unreadable == single[0].unreadable
+    assert both.licence == "CC0; mine"
+    other = load_data([photographs, store], 2)
+    assert len({both.fingerprint, other.fingerprint, *(part.fingerprint for part in single)}) == 4
+    assert load_data([store], 2).fingerprint == single[0].fingerprint
