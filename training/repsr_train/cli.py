@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,48 +13,85 @@ import typer
 from rich.console import Console
 
 from repsr_deploy.cli.errors import run
+from repsr_deploy.errors import UsageError
+
+COMMANDS = {
+    "prepare": "repsr_train.cli_prepare:app",
+    "degrade": "repsr_train.cli_degrade:app",
+    "analyse": "repsr_train.cli_analyse:app",
+    "study": "repsr_train.cli_study:app",
+}
+"""First word of the command line -> what runs instead of the training; imported only then."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.command()
+def _list_recipes(wanted: bool) -> None:
+    if not wanted:
+        return
+    from repsr_train.recipes import CATALOGUE, summary
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name in CATALOGUE:
+        console.print(f"{name:30}{summary(name)}", markup=False)
+    raise typer.Exit
+
+
+@app.command(epilog=f"Other commands, each with a --help of its own: {', '.join(COMMANDS)}.")
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Network to train, FAMILY-mMcC-xS: repsr-m4c16-x2, ecbsr-m10c32-x4, ...")
+        str, typer.Argument(help="Network and how to train it, FAMILY-mMcC-xS: repsr-m4c16-x2, ...; see --list.")
     ],
-    data: Annotated[Path, typer.Option(help="Folder with photographs to train on, searched recursively.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run: checkpoint.safetensors, run.json, log.jsonl, state.")],
-    val: Annotated[
-        Path | None, typer.Option(help="Folder with photographs for validation PSNR; never trained on.")
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photographs or prepared store; may be repeated.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps; the learning rate's cosine ends there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the run: checkpoints, metrics, curves, state.")] = None,
+    val: Annotated[
+        list[Path] | None, typer.Option(help="The same for validation PSNR, never trained on; may be repeated.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file that changes values of the recipe.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe: lr=5e-4, batch=32, ..."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: lr=5e-4, network.expansion=3; repeatable."),
     ] = None,
+    steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, bit for bit.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Checkpoint to start from where names and shapes agree.")] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Weights to start from where they fit: .safetensors or .pth of BasicSR.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that cut crops; default: as needed.", min=0, show_default=False)
+    ] = None,
     data_licence: Annotated[str, typer.Option(help="Licences of the photographs, written into the checkpoint.")] = "",
+    save_pth: Annotated[bool, typer.Option("--save-pth", help="Write checkpoint.pth, too, as BasicSR does.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the resolved recipe as JSON and stop.")] = False,
+    _list: Annotated[
+        bool, typer.Option("--list", help="List recipes and stop.", callback=_list_recipes, is_eager=True)
+    ] = False,
 ) -> None:
-    """Train a super-resolution network with branches on a folder of photographs.
+    """Train a super-resolution network on photographs.
 
     Photographs may be PNG, JPEG or WebP of any size; LR images are made from them as MATLAB's imresize does. Large
     JPEG files are reduced 2 to 4 times first, which removes their compression traces. Ctrl-C saves the state;
-    --resume continues.
+    --resume continues. Values: those of the recipe, changed by --config, changed by --set.
+
+    Several devices: torchrun --nproc-per-node N -m repsr_train RECIPE ...
 
     Example: repsr-train repsr-m4c16-x2 --data photos/train --val photos/val --out runs/x2 --steps 20000
     """
-    from repsr_train import recipes
+    from repsr_train.overrides import assign, read_config
+    from repsr_train.recipes import recipe as recipe_of
 
-    changes = [*(assignments or ()), *([f"steps={steps}"] if steps is not None else ())]
-    resolved = recipes.override(recipes.recipe(recipe), changes)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    chosen = recipe_of(recipe)
+    chosen = read_config(chosen, config) if config is not None else chosen
+    chosen = assign(chosen, [*(assignments or ()), *([f"steps={steps}"] if steps is not None else ())])
     if show:
-        Console(highlight=False, soft_wrap=True).print_json(resolved.to_json())
+        Console(highlight=False, soft_wrap=True).print_json(chosen.to_json())
         return
+    if not data or out is None:
+        raise UsageError(f"no --{'data' if not data else 'out'} is given; expected a folder")
 
     # threads that wait actively make a machine with anything else to do ten times slower; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -62,24 +101,27 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    checkpoint = run_experiment(
+    run_experiment(
         Experiment(
-            recipe=resolved,
+            recipe=chosen,
             data=data,
-            validation=val,
+            validation=val or (),
             out=out,
             resume=resume,
-            init=init,
+            init_from=init_from,
             device=device,
+            workers=workers,
             data_licence=data_licence,
+            save_pth=save_pth,
         ),
-        lambda line: console.print(line, markup=False),
-    )
-    console.print(
-        f"wrote {checkpoint}; fold and export it with: repsr-fuse export {checkpoint} --out MODEL.onnx", markup=False
+        Console(stderr=True, highlight=False, soft_wrap=True),
     )
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; `args` defaults to the process's own."""
+    args = sys.argv[1:] if args is None else args
+    if args and args[0] in COMMANDS:
+        module, _, name = COMMANDS[args[0]].partition(":")
+        return run(getattr(importlib.import_module(module), name), f"repsr-train {args[0]}", args[1:])
     return run(app, "repsr-train", args)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from repsr_deploy.nets.network import Network
-from repsr_deploy.nets.repsr import uses_batch_statistics
+from repsr_deploy.nets.norm import norms_of, uses_batch_statistics
 
 
 class WeightAverage:
@@ -27,10 +27,14 @@ class WeightAverage:
         self._pairs = list(zip(self.average.parameters(), net.parameters(), strict=True))
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the average one step towards the network's present weights."""
+    def update(self, share: Tensor) -> None:
+        """Move the average one step towards the network's present weights; `share` 0 leaves it as it is, 1 is a step.
+
+        `share` is a number without dimensions on the device, so that nobody has to wait for its value.
+        """
+        weight = share * (1 - self.decay)
         for target, source in self._pairs:
-            target.lerp_(source, 1 - self.decay)
+            target.lerp_(source, weight)
 
 
 @torch.no_grad()
@@ -38,17 +42,19 @@ def measure_statistics(net: nn.Module, batches_nchw: Iterable[Tensor]) -> None:
     """Replace the running statistics of every BatchNorm by the mean over `batches_nchw` (N x C x H x W, 0..1 each).
 
     A network without BatchNorm, or with population statistics already, is left as it is. The mode of `net` is kept.
+    Several processes measure the same batches, each for itself: they need not talk.
     """
     was_training = net.training
     net.train()
     if uses_batch_statistics(net):
-        norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
+        norms = norms_of(net)
+        settings = [(norm.momentum, norm.mean_over_processes) for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over all batches seen since the reset
+            norm.mean_over_processes = None
         for batch_nchw in batches_nchw:
             net(batch_nchw)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm, (momentum, mean_over_processes) in zip(norms, settings, strict=True):
+            norm.momentum, norm.mean_over_processes = momentum, mean_over_processes
     net.train(was_training)

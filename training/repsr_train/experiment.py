@@ -1,37 +1,34 @@
-"""A training run as a folder: what was asked, what was reported, the state to resume from and the checkpoint.
-
-run.json                resolved recipe, data, versions and machine
-log.jsonl               one line for each validation
-state.safetensors       for --resume
-checkpoint.safetensors  the averaged multi-branch network: what `repsr-fuse export` reads
-"""
+"""A training run from its request to its checkpoint: what can be refused is refused before photographs are decoded."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import signal
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
+from rich.console import Console
 
-from repsr_deploy._version import __version__
-from repsr_deploy.checkpoint import CheckpointInfo, load_checkpoint
 from repsr_deploy.errors import RepsrError, UsageError
 from repsr_deploy.files import write_text
-from repsr_train.data import CropSampler, PhotoSet, load_photographs
-from repsr_train.recipes import Recipe
-from repsr_train.trainer import Progress, Trainer
+from repsr_train.batches import Batches, stored_scale
+from repsr_train.config import Recipe
+from repsr_train.data import PhotoSet, load_data
+from repsr_train.distributed import Processes, joined
+from repsr_train.folder import CHECKPOINT, RUN, check_folder, check_space, describe
+from repsr_train.guard import DivergedError
+from repsr_train.interchange import fit, read_weights
+from repsr_train.recorder import Ledger, Recorder
+from repsr_train.signals import stop_flag
+from repsr_train.state import load_state
+from repsr_train.step import Learner
+from repsr_train.trainer import Hooks, train
 
-CHECKPOINT, STATE, RUN, LOG = "checkpoint.safetensors", "state.safetensors", "run.json", "log.jsonl"
+Say = Callable[[str], None]
+"""Receives lines for the user."""
 
 
 class Interrupted(RepsrError):  # noqa: N818
@@ -45,90 +42,41 @@ class Experiment:
     """What to run, on which photographs, and where its folder is."""
 
     recipe: Recipe
-    data: Path
-    validation: Path | None
+    data: Sequence[Path]
+    """Folders of photographs and prepared stores."""
+    validation: Sequence[Path] = ()
+    """The same, never trained on."""
     out: Path
     resume: bool = False
-    init: Path | None = None
-    """Checkpoint whose weights to start from, where names and shapes agree (x4 from x2, say)."""
+    init_from: Path | None = None
+    """Weights to start from, where names and shapes agree (x4 from x2, say)."""
     device: str = "auto"
+    workers: int | None = None
+    """Processes that cut crops; None: as many as the device needs."""
     data_licence: str = ""
+    """Of the photographs; what a store says about its own is added."""
+    save_pth: bool = False
+    """Whether to write checkpoint.pth, too, as BasicSR does."""
 
 
-def run_experiment(experiment: Experiment, say: Callable[[str], None]) -> Path:
-    """Train and return the path of the checkpoint. `say` receives lines for the user.
+def run_experiment(experiment: Experiment, console: Console) -> Path:
+    """Train, in as many processes as torchrun started, and return the path of the checkpoint.
 
     Raises:
         UsageError: impossible inputs, or a folder that holds another run.
-        Interrupted: stopped by Ctrl-C or a termination signal, at a step's end, state saved.
-        RepsrError: the loss diverged, or a file cannot be written.
+        Interrupted: stopped by Ctrl-C or a termination signal; the state is saved.
+        RepsrError: the loss diverged, or a file cannot be read or written.
     """
-    recipe, out = experiment.recipe, experiment.out
     device = choose_device(experiment.device)
-    if not experiment.resume and (out / STATE).exists():
-        raise UsageError(f"{out} already holds a training run; continue it with --resume or choose another --out")
-    missing = [name for name in (RUN, STATE) if not (out / name).is_file()]
-    if experiment.resume and missing:
-        raise UsageError(f"nothing to resume in {out}: no {' and no '.join(missing)} there; train without --resume")
-    say("preparing photographs")
-    scale = recipe.network.scale
-    photographs = load_photographs(experiment.data, scale, say)
-    validation = load_photographs(experiment.validation, scale, say).pairs if experiment.validation else ()
-    sampler = CropSampler(photographs.pairs, scale=scale, patch=recipe.patch, batch=recipe.batch, seed=recipe.seed)
-    trainer = Trainer(recipe, sampler, device)
-    if experiment.resume:
-        trainer.load_state(out / STATE)
-        description = json.loads((out / RUN).read_text())
-    else:
-        description = _describe(experiment, photographs, device)
-        if experiment.init is not None:
-            net, source = load_checkpoint(experiment.init)
-            fresh = trainer.start_from(net.state_dict())
-            description["history"] = source.history
-            say(f"weights from {experiment.init}; new: {', '.join(fresh) or 'none'}")
-        write_text(out / RUN, json.dumps(description, indent=2) + "\n")
-    say(
-        f"{recipe.network.name} x{scale}: {recipe.steps} steps of {recipe.batch} crops of "
-        f"{recipe.patch}x{recipe.patch} LR pixels from {len(photographs.pairs)} photographs, "
-        f"on {device}, from step {trainer.step}"
-    )
-    last: Progress | None = None
-
-    def report(progress: Progress) -> None:
-        nonlocal last
-        last = progress
-        _append(out / LOG, asdict(progress))
-        trainer.save_state(out / STATE)
-        say(format_progress(progress))
-
-    started = time.monotonic()
-    with _stop_flag() as stopped:
-        trainer.run(validation, report, stopped)
-        if trainer.step < recipe.steps:
-            trainer.save_state(out / STATE)
-            raise Interrupted(f"stopped at step {trainer.step} of {recipe.steps}; continue with --resume")
-    entry = {
-        "stage": "train",
-        "recipe": json.loads(recipe.to_json()),
-        "recipe_hash": recipe.hash,
-        "step": trainer.step,
-        "photographs": len(photographs.pairs),
-        "data_fingerprint": photographs.fingerprint,
-        "init": description["init"],
-        "loss": last.loss if last else None,
-        "validation_psnr_y": last.psnr_y if last else None,
-        "seconds": round(time.monotonic() - started),
-        "version": __version__,
-        "torch": torch.__version__,
-    }
-    history = [*description["history"], entry]
-    info = CheckpointInfo(spec=recipe.network, history=history, data_licence=experiment.data_licence)
-    trainer.save_checkpoint(out / CHECKPOINT, info)
-    return out / CHECKPOINT
+    if experiment.recipe.precision == "fp16" and device.type != "cuda":
+        raise UsageError("precision is fp16, which needs a CUDA device; use --set precision=bf16 or fp32")
+    check_folder(experiment.out, resume=experiment.resume)
+    with joined(device) as processes:
+        return _run(experiment, device, processes, console if processes.leads else Console(quiet=True))
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as a device.
+    """`auto`, `cpu` or `cuda` as a device; of several processes each takes the CUDA device with its local number.
 
     Raises:
         UsageError: an unknown name, or CUDA where there is none.
@@ -137,67 +85,104 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"unknown device {name!r}; expected auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda is asked for, but PyTorch sees no CUDA device; use --device cpu")
-    use_cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if use_cuda else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
 
 
-def format_progress(progress: Progress) -> str:
-    """One line: how far, how good, how long it will take."""
-    quality = "" if progress.psnr_y is None else f"  validation PSNR-Y {progress.psnr_y:.3f} dB"
-    minutes, seconds = divmod(round(progress.eta_s), 60)
-    return (
-        f"step {progress.step}/{progress.steps}  L1 {progress.loss:.5f}{quality}  "
-        f"{progress.steps_per_s:.1f} steps/s  ETA {minutes // 60}:{minutes % 60:02}:{seconds:02}"
+def _run(experiment: Experiment, device: torch.device, processes: Processes, console: Console) -> Path:
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    recipe, out = experiment.recipe, experiment.out
+    processes.part(recipe.batch)
+    learner = Learner(recipe, device, processes)
+    check_space(out, learner.net)
+    ledger, history = _begin(experiment, learner, say)
+    say("preparing photographs")
+    validates = experiment.validation and processes.leads
+    validation = load_data(experiment.validation, recipe.network.scale, say).pairs if validates else ()
+    photographs = load_data(experiment.data, stored_scale(recipe), say)
+    _check_photographs(out, ledger, photographs)
+    batches = Batches(photographs.pairs, recipe, device, processes, workers=experiment.workers, report=say)
+    say(
+        f"{recipe.network.name} x{recipe.network.scale}: {recipe.steps} steps of {recipe.batch} crops of "
+        f"{recipe.patch}x{recipe.patch} LR pixels from {len(photographs.pairs)} photographs, on {device}, "
+        f"from step {learner.step}"
     )
+    with stop_flag(patient=processes.count > 1) as stopped:
+        if processes.leads:
+            description = _description(experiment, history, photographs, learner)
+            recorder = Recorder(
+                out, learner, batches, validation, ledger, description, console, save_pth=experiment.save_pth
+            )
+            _train_recorded(recorder, learner, batches, stopped)
+        else:
+            train(learner, batches, Hooks(should_stop=stopped))
+    if learner.step < recipe.steps:
+        raise Interrupted(f"stopped at step {learner.step} of {recipe.steps}; the same command with --resume continues")
+    checkpoint = out / CHECKPOINT
+    say(f"wrote {checkpoint}; fold and export it with: repsr-fuse export {checkpoint} --out MODEL.onnx")
+    return checkpoint
 
 
-def _describe(experiment: Experiment, photographs: PhotoSet, device: torch.device) -> dict[str, Any]:
-    return {
-        "recipe": json.loads(experiment.recipe.to_json()),
+def _begin(experiment: Experiment, learner: Learner, say: Say) -> tuple[Ledger, list[dict[str, Any]]]:
+    """Put `learner` where the run begins or goes on; returns what the run knows, and the history of its weights."""
+    if experiment.resume:
+        return Ledger(**load_state(experiment.out, learner, say)), []
+    path = experiment.init_from
+    if path is None:
+        return Ledger(), []
+    weights = read_weights(path)
+    fitting = fit(weights.tensors, learner.net, path)
+    learner.start_from(fitting.taken)
+    source = f"{path} ({weights.found})" if weights.found else str(path)
+    say(f"weights from {source}; new: {', '.join(fitting.fresh) or 'none'}")
+    return Ledger(), weights.history
+
+
+def _check_photographs(out: Path, ledger: Ledger, photographs: PhotoSet) -> None:
+    ledger.photographs = ledger.photographs or photographs.fingerprint
+    if ledger.photographs != photographs.fingerprint:
+        raise UsageError(
+            f"{out} was trained on other photographs (fingerprint {ledger.photographs}; those of --data have "
+            f"{photographs.fingerprint}); resume with the same, or train into another folder with --init-from"
+        )
+
+
+def _description(
+    experiment: Experiment, history: list[dict[str, Any]], photographs: PhotoSet, learner: Learner
+) -> dict[str, Any]:
+    """The content of run.json, which is written when a run begins."""
+    path = experiment.out / RUN
+    if experiment.resume:
+        return json.loads(path.read_text())
+    init_from = experiment.init_from
+    licences = (experiment.data_licence, photographs.licence)
+    description = {
+        "recipe": experiment.recipe.values(),
         "recipe_hash": experiment.recipe.hash,
-        "data": {
-            "folder": str(experiment.data),
-            "photographs": len(photographs.pairs),
-            "megapixels": round(
-                sum(pair.hr_hwc.shape[0] * pair.hr_hwc.shape[1] for pair in photographs.pairs) / 1e6, 1
-            ),
-            "fingerprint": photographs.fingerprint,
-            "unreadable": photographs.unreadable,
-        },
-        "validation": str(experiment.validation) if experiment.validation else None,
-        "init": experiment.init.name if experiment.init else "",
-        "history": [],
-        "versions": {"repsr-deploy": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "machine": {
-            "platform": platform.platform(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        },
+        "data": [str(folder) for folder in experiment.data],
+        "data_licence": "; ".join(licence for licence in licences if licence),
+        "validation": [str(folder) for folder in experiment.validation],
+        "init_from": init_from.name if init_from else "",
+        "history": history,
+        **describe(photographs, learner.device, learner.processes.count),
     }
+    write_text(path, json.dumps(description, indent=2) + "\n")
+    return description
 
 
-def _append(path: Path, entry: dict[str, Any]) -> None:
+def _train_recorded(recorder: Recorder, learner: Learner, batches: Batches, stopped: Callable[[], bool]) -> None:
     try:
-        with path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-    except OSError as error:
-        raise RepsrError(f"cannot write {path}: {error.strerror}; choose a writable --out with free space") from error
-
-
-@contextmanager
-def _stop_flag() -> Generator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a flag that the trainer looks at between steps; a second Ctrl-C stops at once."""
-    stopped = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: stopped
+        train(learner, batches, recorder.hooks(stopped))
+        recorder.finish()
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error}; the state of step {learner.step} is in {recorder.out}; train again with a lower learning rate "
+            f"(--set lr={learner.recipe.lr / 2:g}) into another folder"
+        ) from error
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        recorder.close()

@@ -1,85 +1,76 @@
-"""Recipes: what to train and how, as frozen values. A name says the network: `repsr-m4c16-x2`, `ecbsr-m10c32-x4`."""
+"""The catalogue: a name such as `repsr-m4c16-x2` says the network, and the network's family how it is trained.
+
+Where a paper or its code says how it trained, its numbers are the recipe (`none` stands for no fact known):
+
+family       source of the numbers
+---------    -----------------------------------------------------------------------------------------------------
+plain        ours. They suit small networks and short runs: a high learning rate, a cosine, a moving average.
+repsr        ours: the paper gives neither steps nor the moment of the switch (fact sheet 1.5).
+ecbsr        ours, so that the three compare; the paper trains 1.6 million steps at a constant 5e-4, batch 32, patch 64:
+             --set steps=1600000 --set lr=5e-4 --set schedule=constant --set warmup=0 --set batch=32 --set patch=64
+wdsr-a, -b   the BMVC 2019 code: 1.5 million steps, 1e-3, times 0.2 at 2/3 and 5/6, batch 16, patch 48.
+edsr         AdaDM's: 1 million steps, 1e-4, halved at 0.2, 0.4, 0.6 and 0.8, batch 16, patch 48; ordinary BatchNorm,
+             never switched.
+srresnet     Reflash Dropout's: 500,000 steps, 2e-4, Adam (0.9, 0.99), batch 16, HR patch 128, second-order degradation,
+             sharpened targets. Its cosine restarts halfway; ours is one cosine.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, cast, get_args
+from dataclasses import replace
+from typing import Any
 
-from repsr_deploy.errors import UsageError
-from repsr_deploy.files import sha256
-from repsr_deploy.nets.spec import Family, NetSpec
+from repsr_deploy.nets.spec import EdsrSpec, parse_name
+from repsr_train.config import Recipe
 
-Precision = Literal["fp32", "bf16"]
+CATALOGUE = (
+    *("repsr-m4c16-x2", "repsr-m4c16-x4", "repsr-m6c40-x2", "repsr-m16c64-x4"),
+    *("ecbsr-m4c16-x2", "ecbsr-m4c16-x4", "plain-m4c16-x2", "plain-m4c16-x4"),
+    *("wdsr-a-m8c32-x2", "wdsr-a-m16c32-x2", "wdsr-b-m8c32-x2", "wdsr-b-m16c64-x2"),
+    *("edsr-m16c64-x2", "edsr-bn-m16c64-x2", "edsr-adadm-m16c64-x2", "edsr-adadm-m32c256-x2"),
+    *("srresnet-m16c64-x4", "srresnet-dropout-m16c64-x4"),
+)
+"""Names that are worth listing; every name that the networks know is a recipe."""
 
-SHOWN = ("repsr-m4c16-x2", "repsr-m4c16-x4", "ecbsr-m4c16-x2", "ecbsr-m4c16-x4", "plain-m4c16-x2", "plain-m4c16-x4")
-"""The names that help texts list; any FAMILY-mMcC-xS is a recipe."""
+LARGE_EDSR = 256
+"""Channels from which EDSR scales its branches by 0.1, or training is not stable."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides the trained weights, data and device apart.
-
-    Raises:
-        UsageError: a value is out of range.
-    """
-
-    network: NetSpec
-    steps: int = 100_000
-    """Optimizer steps."""
-    batch: int = 16
-    """Crops a step."""
-    patch: int = 48
-    """Side of a crop, LR pixels."""
-    lr: float = 2e-3
-    """Peak learning rate of Adam; a cosine brings it to `lr_end` at the last step."""
-    lr_end: float = 1e-6
-    warmup: int = 200
-    """Steps over which the learning rate rises linearly."""
-    population_from: float = 0.05
-    """Fraction of the steps after which BatchNorm uses population statistics (RepSR's modified BN; the paper does not
-    give the value). From then on a block is linear and trains folded: the same gradients, 3 times faster."""
-    ema_decay: float = 0.999
-    """Decay of the moving average of the weights, which is what validation and the checkpoint use."""
-    precision: Precision = "fp32"
-    """Arithmetic of convolutions while training, weights stay float32; `bf16` is faster where the processor has it."""
-    seed: int = 0
-    validate_every: int = 2000
-    """Steps between validations; the state for `--resume` is saved then too."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("warmup", "seed"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if self.patch < 8:
-            raise UsageError(f"patch is {self.patch}; expected at least 8 LR pixels")
-        if not 0 < self.lr < 1 or not 0 <= self.lr_end <= self.lr:
-            raise UsageError(f"lr is {self.lr} and lr_end {self.lr_end}; expected 0 < lr < 1 and lr_end from 0 to lr")
-        if not 0 <= self.ema_decay < 1:
-            raise UsageError(f"ema_decay is {self.ema_decay}; expected 0 (off) up to below 1")
-        if not 0 <= self.population_from <= 1:
-            raise UsageError(f"population_from is {self.population_from}; expected a fraction of the steps, 0 to 1")
-        if self.precision not in get_args(Precision):
-            raise UsageError(f"precision is {self.precision!r}; expected one of {', '.join(get_args(Precision))}")
-
-    @property
-    def population_step(self) -> int:
-        """First step that uses population statistics; 0 for families without BatchNorm."""
-        return round(self.steps * self.population_from) if self.network.family == "repsr" else 0
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
-
-    @property
-    def hash(self) -> str:
-        """Short hash of everything the recipe says."""
-        return sha256(self.to_json().encode())[:12]
+_WDSR: dict[str, Any] = {
+    "steps": 1_500_000,
+    "lr": 1e-3,
+    "schedule": "steps",
+    "milestones": (2 / 3, 5 / 6),
+    "gamma": 0.2,
+    "warmup": 0,
+}
+_EDSR: dict[str, Any] = {
+    "steps": 1_000_000,
+    "lr": 1e-4,
+    "schedule": "steps",
+    "milestones": (0.2, 0.4, 0.6, 0.8),
+    "gamma": 0.5,
+    "warmup": 0,
+    "population_from": 1.0,
+}
+SRRESNET_HR_PATCH = 128
+_SRRESNET: dict[str, Any] = {
+    "steps": 500_000,
+    "lr": 2e-4,
+    "betas": (0.9, 0.99),
+    "warmup": 0,
+    "degradation": "second-order",
+    "usm": True,
+}
+TRAINING: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "repsr": {},
+    "ecbsr": {},
+    "wdsr-a": _WDSR,
+    "wdsr-b": _WDSR,
+    "edsr": _EDSR,
+    "srresnet": _SRRESNET,
+}
+"""Family -> what its recipe has other than the defaults of `Recipe`."""
 
 
 def recipe(name: str) -> Recipe:
@@ -88,36 +79,17 @@ def recipe(name: str) -> Recipe:
     Raises:
         UsageError: no such name.
     """
-    match = re.fullmatch(r"(repsr|ecbsr|plain)-m(\d+)c(\d+)-x(\d+)(-y)?", name.lower())
-    if match is None:
-        raise UsageError(f"unknown recipe {name!r}; expected FAMILY-mMcC-xS such as {', '.join(SHOWN)}")
-    family, blocks, channels, scale, luma = match.groups()
-    spec = NetSpec(
-        family=cast("Family", family),
-        scale=int(scale),
-        blocks=int(blocks),
-        channels=int(channels),
-        colour="y" if luma else "rgb",
+    network = parse_name(name)
+    if isinstance(network, EdsrSpec) and network.channels >= LARGE_EDSR:
+        network = replace(network, res_scale=0.1)
+    chosen = Recipe(network=network, **TRAINING[network.family])
+    return replace(chosen, patch=SRRESNET_HR_PATCH // network.scale) if network.family == "srresnet" else chosen
+
+
+def summary(name: str) -> str:
+    """One line on a recipe: what it trains and for how long."""
+    chosen = recipe(name)
+    return (
+        f"{chosen.network.name} x{chosen.network.scale}, {chosen.steps:,} steps of {chosen.batch} x "
+        f"{chosen.patch}x{chosen.patch}, {chosen.optimizer} {chosen.lr:g} {chosen.schedule}, {chosen.degradation}"
     )
-    return Recipe(network=spec)
-
-
-def override(base: Recipe, assignments: Sequence[str]) -> Recipe:
-    """Apply `key=value` texts, typed by the recipe's fields.
-
-    Raises:
-        UsageError: an unknown key, or a value of another type or out of range.
-    """
-    kinds: dict[str, type[Any]] = {
-        item.name: type(getattr(base, item.name)) for item in fields(base) if item.name != "network"
-    }
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or key not in kinds:
-            raise UsageError(f"--set {assignment}: expected KEY=VALUE with KEY one of {', '.join(kinds)}")
-        try:
-            values[key] = kinds[key](text)
-        except ValueError as error:
-            raise UsageError(f"--set {assignment}: expected {kinds[key].__name__} after {key}=") from error
-    return replace(base, **values)

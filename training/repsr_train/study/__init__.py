@@ -1,0 +1,1 @@
+"""Studies: what the papers claim, trained at an equal budget and measured with several seeds."""

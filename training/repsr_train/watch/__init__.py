@@ -1,0 +1,1 @@
+"""What people watch while a network trains: a progress line, metrics, curves, sample pictures, TensorBoard."""
