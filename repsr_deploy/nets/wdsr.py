@@ -133,29 +133,13 @@ class Wdsr(Network):
 
 
 def _layer(
-    spec: WdsrSpec,
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    *,
-    gain: float = 1.0,
-    subtract: float = 0.0,
-    add: float = 0.0,
-    scale: float = 1.0,
+    spec: WdsrSpec, in_channels: int, out_channels: int, kernel_size: int, *, subtract: float = 0.0, **rest: float
 ) -> nn.Module:
-    """One convolution of the network, in its trained or its folded form."""
+    """One convolution of the network, in its folded form or, as `WdsrConv` with these options, in its trained one."""
     if spec.is_folded:
         return (ShiftedConv if subtract else PlainConv)(in_channels, out_channels, kernel_size)
-    return WdsrConv(
-        in_channels,
-        out_channels,
-        kernel_size,
-        weight_norm=spec.weight_norm,
-        gain=gain,
-        subtract=subtract,
-        add=add,
-        scale=scale,
-    )
+    norm = spec.weight_norm
+    return WdsrConv(in_channels, out_channels, kernel_size, weight_norm=norm, subtract=subtract, **rest)
 
 
 def _without_norm(normed: WeightNormConv) -> PlainConv:
