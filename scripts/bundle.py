@@ -38,7 +38,7 @@ compression artifacts.
 ## Scores
 
 PSNR and SSIM on Y, output rounded to uint8, border of {scale} pixels cropped, LR by MATLAB-style bicubic reduction
-(`repsr-eval {name} --hr FOLDER`). The test sets were looked at once, after training.
+(`repsr-eval {name} --hr FOLDER`). The test sets were looked at after training alone.
 
 | set | PSNR-Y | SSIM-Y | PSNR-RGB | bicubic PSNR-Y |
 |---|---|---|---|---|
@@ -84,6 +84,7 @@ def _evaluate(upscaler: Upscaler, folder: Path) -> EvaluationReport:
 
 def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict[str, EvaluationReport]) -> str:
     training = [entry for entry in info.history if entry["stage"] == "train"][-1]
+    start = training["init_from"]
     settings = _settings(training["recipe"], json.loads(recipe(f"repsr-m4c16-x{info.spec.scale}").to_json()))
     rows: list[str] = []
     for test_set, report in reports.items():
@@ -102,8 +103,8 @@ def _card(name: str, info: CheckpointInfo, exported: ExportReport, reports: dict
         scores="\n".join(rows),
         licence=info.data_licence,
         settings=settings,
-        start=f", started from the weights of `{training['init']}`" if training["init"] else "",
-        init=f" --init-from {training['init']}" if training["init"] else "",
+        start=f", started from the weights of `{start}`" if start else "",
+        init=f" --init-from {start}" if start else "",
         fold_error=exported.proof.whole.relative_error,
         **{
             key: training[key]

@@ -64,14 +64,14 @@ def picture_of(name: str, flat: list[tuple[int, int]]) -> Picture:
 def test_the_worst_flat_region_is_found(runs: list[Run]) -> None:
     pictures = [picture_of("noise.png", []), picture_of("flat.png", [(3, 5)])]
     # only the tile itself is flat, so its borders show the noise around it: the shift is what both do not share
-    place = find_worst(*runs, {"set": pictures})
+    place = find_worst(runs[0], runs[1], {"set": pictures})
     assert place is not None
     assert (place.condition, place.picture.name, place.row, place.column) == ("set", "flat.png", 3, 5)
     assert 0.8 * SHIFT < place.excess < 1.1 * SHIFT
     reverse = find_worst(runs[1], runs[0], {"set": pictures})
     assert reverse is not None
     assert reverse.excess < 0
-    assert find_worst(*runs, {"set": pictures[:1]}) is None
+    assert find_worst(runs[0], runs[1], {"set": pictures[:1]}) is None
 
 
 def test_the_picture_shows_references_outputs_and_errors(runs: list[Run], tmp_path: Path) -> None:
