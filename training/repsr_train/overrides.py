@@ -75,8 +75,8 @@ def _changed(base: Recipe, values: Mapping[str, Any], origin: str) -> Recipe:
     own = {key: value for key, value in changes.items() if not key.startswith(prefix)}
     if network.get("family", base.network.family) != base.network.family:
         raise UsageError(
-            f"{origin}: network.family is {network['family']!r}, but the recipe trains {base.network.family!r}; choose a "
-            "recipe by its name"
+            f"{origin}: network.family is {network['family']!r}, but the recipe trains {base.network.family!r}; "
+            "choose a recipe by its name"
         )
     return replace(base, network=replace(base.network, **network), **own)
 
