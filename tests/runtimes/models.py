@@ -11,10 +11,10 @@ import torch
 from repsr_deploy.export.onnx import build_model
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.nets.network import build
-from repsr_deploy.nets.spec import Colour, StackSpec
+from repsr_deploy.nets.spec import Colour, NetSpec, StackSpec
 
 
-def plain_model(spec: StackSpec, seed: int = 0, *, info: ModelInfo | None = None) -> onnx.ModelProto:
+def plain_model(spec: NetSpec, seed: int = 0, *, info: ModelInfo | None = None) -> onnx.ModelProto:
     """A plain network with random weights, biases and slopes, none of them zero."""
     random = np.random.default_rng(seed)
     arrays: dict[str, Any] = {}
