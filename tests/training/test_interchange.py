@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def network(name: str = "plain-m2c4-x2", seed: int = 0) -> Network:
     return build(recipe(name).network)
 
 
-def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+def assert_equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
@@ -38,19 +39,24 @@ def test_our_checkpoints_bring_their_history(tmp_path: Path) -> None:
     assert_equal(read_weights(tmp_path / "bare.safetensors").tensors, net.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("wrap", "found"),
-    [
-        (lambda good, _bad: good, ""),
-        (lambda good, bad: {"params": bad, "params_ema": good}, "params_ema"),
-        (lambda good, _bad: {"params": good}, "params"),
-        (lambda good, bad: {"model": bad, "state_dict_ema": good, "epoch": 3}, "state_dict_ema"),
-        (lambda good, _bad: {"state_dict": {f"module.{key}": value for key, value in good.items()}}, "state_dict"),
-        (lambda good, _bad: {"net": {f"module.netG.{key}": value for key, value in good.items()}}, "net"),
-        (lambda good, _bad: {"model": {"params_ema": good}, "iter": 5}, "model.params_ema"),
-    ],
-)
-def test_the_containers_of_the_field_are_unwrapped(wrap: Any, found: str, tmp_path: Path) -> None:
+Tensors = dict[str, Tensor]
+
+WRAPPERS: list[tuple[Callable[[Tensors, Tensors], dict[str, Any]], str]] = [
+    (lambda good, _bad: {**good}, ""),
+    (lambda good, bad: {"params": bad, "params_ema": good}, "params_ema"),
+    (lambda good, _bad: {"params": good}, "params"),
+    (lambda good, bad: {"model": bad, "state_dict_ema": good, "epoch": 3}, "state_dict_ema"),
+    (lambda good, _bad: {"state_dict": {f"module.{key}": value for key, value in good.items()}}, "state_dict"),
+    (lambda good, _bad: {"net": {f"module.netG.{key}": value for key, value in good.items()}}, "net"),
+    (lambda good, _bad: {"model": {"params_ema": good}, "iter": 5}, "model.params_ema"),
+]
+"""Right and wrong weights -> what a file holds, and where the right ones are found."""
+
+
+@pytest.mark.parametrize(("wrap", "found"), WRAPPERS)
+def test_the_containers_of_the_field_are_unwrapped(
+    wrap: Callable[[Tensors, Tensors], dict[str, Any]], found: str, tmp_path: Path
+) -> None:
     good, bad = network(seed=1).state_dict(), network(seed=2).state_dict()
     torch.save(wrap(dict(good), dict(bad)), tmp_path / "net.pth")
     weights = read_weights(tmp_path / "net.pth")
