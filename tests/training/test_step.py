@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
+import warnings
 from collections.abc import Sequence
 
 import pytest
@@ -145,3 +147,16 @@ def test_weights_are_taken_over_and_the_average_follows(pairs: Sequence[Pair]) -
     assert torch.equal(learner.net.get_parameter("head.weight"), weight)
     assert torch.equal(learner.average.average.get_parameter("head.weight"), weight)
     assert torch.equal(learner.net.get_parameter("tail.weight"), fresh)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_training_has_the_losses_of_eager_training(pairs: Sequence[Pair]) -> None:
+    losses: list[Tensor] = []
+    with warnings.catch_warnings():  # the compiler's own, about its parts
+        warnings.simplefilter("ignore")
+        for choice in ("false", "true"):
+            training = training_of(pairs, "plain-m1c4-x2", f"compile={choice}")
+            learn(training, 3)
+            losses.append(training.learner.guard.tensors["losses"][:3])
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)
