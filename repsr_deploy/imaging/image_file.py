@@ -37,7 +37,7 @@ _stderr_lock = threading.Lock()
 _DECODER_LINE = re.compile(rb"libpng|jpeg|webp|^\[ *(WARN|ERROR)", re.IGNORECASE)
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Decode an image file, whatever its name.
 
     Returns:
@@ -47,6 +47,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     Raises:
         ImageFileError: missing, unreadable, no PNG, JPEG or WebP, cut off, damaged, or above `max_pixels`.
     """
+    path = Path(path)
     if not path.is_file():
         raise ImageFileError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected an image file")
     try:
@@ -66,7 +67,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     return _oriented(_decode(data, path), container.orientation)
 
 
-def write_image(path: Path, image_hwc: Image, *, quality: int = QUALITY) -> None:
+def write_image(path: str | Path, image_hwc: Image, *, quality: int = QUALITY) -> None:
     """Encode an image in the format of the file's extension, and write it whole or not at all.
 
     What a format cannot hold is converted, and said in the log: JPEG gets transparent images over white; JPEG and WebP
@@ -82,6 +83,7 @@ def write_image(path: Path, image_hwc: Image, *, quality: int = QUALITY) -> None
         ImageFileError: too large for the format.
         RepsrError: the place cannot be written to, or is full.
     """
+    path = Path(path)
     form = format_of(path)
     if not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}; expected 1 to 100")

@@ -209,3 +209,9 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(RepsrError, match="cannot write"):
         write_image(tmp_path / "file" / "a.png", RGB)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file"]
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    image = np.arange(75, dtype=np.uint8).reshape(5, 5, 3)
+    write_image(str(tmp_path / "picture.png"), image)
+    np.testing.assert_array_equal(read_image(str(tmp_path / "picture.png")), image)
