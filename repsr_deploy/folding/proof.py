@@ -171,13 +171,21 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
     whole: list[tuple[Tensor, Tensor]] = []
     rounded: list[tuple[Tensor, Tensor]] = []
     sites: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for image in images.values():
+    probes: list[str] = []
+    for probe, image in images.items():
         x_nchw = image.double()
         expected = reference(x_nchw)
+        size = f"{probe} {image.shape[-1]}x{image.shape[-2]}"
+        if not expected.isfinite().all():  # as AdaDM's feedback may, on images unlike those of its statistics
+            probes.append(f"{size} (not compared: the network itself gives NaN or infinity)")
+            continue
+        probes.append(size)
         whole.append((expected, exact(x_nchw)))
         rounded.append((expected, stored(x_nchw.to(stored_dtype))))
         for name, pair in _run_sites(reference, exact, x_nchw).items():
             sites.setdefault(name, []).append(pair)
+    if not whole:
+        raise ProofError(f"{before.spec.name} itself gives NaN or infinity on every probe image; train it (again)")
     rules = {name: describe(layer) for name, layer in linear_layers(before).items()}
     proof = Proof(
         network=before.spec.name,
@@ -194,7 +202,7 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
         stored=compare(rounded, border=halo * scale, tolerance=TOLERANCES["store"]),
         before=_cost(before),
         after=_cost(exact),
-        probes=tuple(f"{name} {image.shape[-1]}x{image.shape[-2]}" for name, image in images.items()),
+        probes=tuple(probes),
         kept=before.spec.kept,
     )
     if not proof.passed:

@@ -95,7 +95,7 @@ def test_inspect_says_what_files_are(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("missing", 1, "no file"),
         ("empty", 1, "not a readable safetensors file"),
         ("foreign", 1, "no checkpoint of this tool"),
-        ("nan", 1, "differs, first at body.0"),
+        ("nan", 1, "itself gives NaN or infinity on every probe image"),
         ("name", 2, "expected a name that ends in .onnx"),
         ("proof", 2, "the proof would overwrite"),
         ("folder", 1, "cannot write"),

@@ -202,3 +202,16 @@ def test_proof_is_json_with_rows_and_costs() -> None:
     assert all(row["outcome"] == "exact" for row in report["sites"])
     assert report["after"]["nodes"] < report["before"]["nodes"]
     assert report["kept"] == []
+
+
+def test_images_on_which_the_network_itself_overflows_are_named_and_not_compared() -> None:
+    net = randomized(spec_of("plain"))
+    with torch.no_grad():
+        net.get_parameter("tail.bias")[0] = torch.inf
+    with pytest.raises(ProofError, match="itself gives NaN or infinity on every probe image"):
+        fold(net)
+    with torch.no_grad():
+        net.get_parameter("tail.bias")[0] = 0
+    probes = fold(net, {"huge": torch.full((1, 3, 21, 21), torch.inf)}).proof.probes
+    assert probes[-1] == "huge 21x21 (not compared: the network itself gives NaN or infinity)"
+    assert not any("not compared" in probe for probe in probes[:-1])
