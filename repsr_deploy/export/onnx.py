@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from repsr_deploy._version import __version__
 from repsr_deploy.errors import ModelFileError, ProofError
 from repsr_deploy.files import atomic_path
+from repsr_deploy.folding.proof import overflows
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.nets.base import Network
 from repsr_deploy.nets.modulation import SMALLEST_DEVIATION, AdaptiveModulation
@@ -30,6 +31,8 @@ from repsr_deploy.tolerances import TOLERANCES
 OPSET = 18
 IR_VERSION = 9  # the oldest that allows opset 18 plus what old TensorRT and OpenVINO releases read
 
+FAINT = np.float32(0.2)
+"""Contrast of the noise for networks that overflow on full noise (`folding.proof.overflows`)."""
 CHECK_SHAPES = ((1, 17, 23), (2, 32, 31), (1, 1, 5), (3, 48, 64))
 """(N, H, W) at which an exported model is compared with PyTorch."""
 
@@ -99,21 +102,28 @@ class _Writer(Ops[str]):
         axes = self.constant("modulation.axes", np.array([1, 2, 3], np.int64))
         one = self.constant("modulation.one", np.array(1, np.float32))
         smallest = self.constant("modulation.smallest", np.array(SMALLEST_DEVIATION**2, np.float32))
-        mean = self.node("ReduceMean", [source, axes], f"{name}.mean")
-        squares = self.node(
-            "ReduceSumSquare", [self.node("Sub", [source, mean], f"{name}.centred"), axes], f"{name}.squares"
-        )
+        centred = self.node("Sub", [source, self._mean(source, f"{name}.mean")], f"{name}.centred")
+        square = self._mean(self.node("Mul", [centred, centred], f"{name}.square"), f"{name}.mean_square")
         sides = self.node("Gather", [self.node("Shape", [source], f"{name}.shape"), axes], f"{name}.sides")
         count = self.node(
             "Cast", [self.node("ReduceProd", [sides], f"{name}.product", keepdims=0)], f"{name}.count", to=1
         )
-        variance = self.node("Div", [squares, self.node("Sub", [count, one], f"{name}.freedom")], f"{name}.variance")
+        freedom = self.node("Sub", [count, one], f"{name}.freedom")
+        squares = self.node("Mul", [square, count], f"{name}.squares")
+        variance = self.node("Div", [squares, freedom], f"{name}.variance")
         deviation = self.node("Sqrt", [self.node("Max", [variance, smallest], f"{name}.clamped")], f"{name}.deviation")
         weight = self.constant(f"{name}.weight", _array(layer.weight))
         bias = self.constant(f"{name}.bias", _array(layer.bias))
         scaled = self.node("Mul", [self.node("Log", [deviation], f"{name}.log"), weight], f"{name}.scaled")
         factor = self.node("Exp", [self.node("Add", [scaled, bias], f"{name}.exponent")], f"{name}.factor")
         return self.node("Mul", [features, factor], f"{name}.out")
+
+    def _mean(self, x: str, output: str) -> str:
+        """Mean over C, H and W, one axis after the other: sums of a million float32 numbers at once are too rough."""
+        for axis in (3, 2, 1):
+            axes = self.constant(f"modulation.axis{axis}", np.array([axis], np.int64))
+            x = self.node("ReduceMean", [x, axes], f"{output}{axis}")
+        return x
 
 
 def build_model(net: Network, info: ModelInfo) -> onnx.ModelProto:
@@ -190,25 +200,26 @@ def check_against_torch(net: Network, model: bytes, info: ModelInfo) -> dict[str
     low, high = info.range
     tolerance = TOLERANCES["export"]
     worst = 0.0
-    compared: list[list[int]] = []
     for count, height, width in CHECK_SHAPES:
-        x_nchw = random.uniform(low, high, (count, net.spec.colours, height, width)).astype(np.float32)
+        noise = random.uniform(low, high, (count, net.spec.colours, height, width)).astype(np.float32)
+        x_nchw = noise
         with torch.no_grad():
             unclamped = reference(torch.from_numpy(x_nchw))
-        if not unclamped.isfinite().all():  # as AdaDM's feedback may, on noise
-            continue
+            if overflows(unclamped):
+                x_nchw = np.float32((low + high) / 2) + FAINT * (noise - np.float32((low + high) / 2))
+                unclamped = reference(torch.from_numpy(x_nchw))
+        if overflows(unclamped):
+            raise ProofError(f"{net.spec.name} itself overflows on random images; train it")
         expected = unclamped.clamp(low, high).numpy()
-        compared.append([count, height, width])
         actual = np.asarray(session.run(["output"], {"input": x_nchw})[0])
         if actual.shape != expected.shape:
             raise ProofError(f"ONNX Runtime gives {actual.shape} for {x_nchw.shape}; PyTorch gives {expected.shape}")
-        difference = float(np.abs(actual - expected).max()) / (high - low)
+        reach = max(high - low, (unclamped.max() - unclamped.min()).item())  # rounding errors grow with it
+        difference = float(np.abs(actual - expected).max()) / reach
         if not difference <= tolerance:
             raise ProofError(
                 f"ONNX Runtime and PyTorch differ by {difference:.3g} of the range at {x_nchw.shape}; "
                 f"allowed {tolerance:.3g}"
             )
         worst = max(worst, difference)
-    if not compared:
-        raise ProofError(f"{net.spec.name} gives NaN or infinity on every random image; train it")
-    return {"shapes": compared, "relative_error": worst, "tolerance": tolerance}
+    return {"shapes": [list(shape) for shape in CHECK_SHAPES], "relative_error": worst, "tolerance": tolerance}

@@ -68,6 +68,17 @@ def test_adadm_in_a_model_survives_flat_images(tmp_path: Path) -> None:
     assert np.isfinite(np.asarray(session.run(["output"], {"input": flat})[0])).all()
 
 
+def test_adadms_deviation_is_exact_on_large_images() -> None:
+    net = random_plain("edsr-adadm", blocks=1, channels=32)
+    session = onnxruntime.InferenceSession(
+        build_model(net, info_of(net)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    x_nchw = np.random.default_rng(0).random((1, 3, 160, 200), dtype=np.float32)
+    with torch.no_grad():
+        expected = net.double()(torch.from_numpy(x_nchw).double()).clamp(0, 1).numpy()
+    np.testing.assert_allclose(np.asarray(session.run(["output"], {"input": x_nchw})[0]), expected, rtol=0, atol=1e-5)
+
+
 def test_model_describes_itself(tmp_path: Path) -> None:
     net = random_plain()
     info = ModelInfo(
