@@ -133,8 +133,7 @@ def compose(first: Conv, second: Conv) -> Conv:
 
     Raises:
         FoldError: the fold would be exact in the interior only. That is so where `second` is wider than 1x1 and
-        reads, outside the image,
-            something else than what `first` would give there.
+            reads, outside the image, something else than what `first` would give there.
     """
     if second.is_pointwise:
         weight = torch.einsum("om,mihw->oihw", second.weight_oihw[:, :, 0, 0], first.weight_oihw)
@@ -146,9 +145,11 @@ def compose(first: Conv, second: Conv) -> Conv:
             "its border would differ"
         )
     # Outside the image the folded kernel reads first.border_i: the unfolded one must have read first(first.border_i)
-    outside_m, padding_m = first.weight_oihw[:, :, 0, 0] @ first.outside() + first.bias_o, second.outside()
-    difference = (outside_m - padding_m).abs().max().item()
-    if not difference <= BORDER_TOLERANCE * max(1.0, padding_m.abs().max().item()):
+    with torch.no_grad():
+        outside_m, padding_m = first.weight_oihw[:, :, 0, 0] @ first.outside() + first.bias_o, second.outside()
+        difference = (outside_m - padding_m).abs().max().item()
+        largest = padding_m.abs().max().item()
+    if not difference <= BORDER_TOLERANCE * max(1.0, largest):
         raise FoldError(
             "a 1x1 convolution with a bias followed by a convolution that pads with another value folds exactly in the "
             f"interior only (largest difference outside the image {difference:.3g}); pad with the bias instead"
