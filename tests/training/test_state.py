@@ -140,31 +140,42 @@ from rich.console import Console
 from repsr_train.experiment import Experiment, run_experiment
 from repsr_train.overrides import assign
 from repsr_train.recipes import recipe
-from repsr_train.state import has_state
+from repsr_train.state import STATE, has_state
 
 torch.set_num_threads(1)
 folder, chosen = Path(sys.argv[1]), assign(recipe("repsr-m1c4-x2"), sys.argv[2:])
 photographs = [folder / "photographs"]
 
-def life(out, seconds):
-    # run until the end, or until it is killed; whether it was
+def written(out):
+    try:
+        return (out / STATE).stat().st_mtime_ns
+    except FileNotFoundError:  # not yet, or just being replaced
+        return 0
+
+def life(out, states, seconds):
+    # run until the end, or be killed so long after writing so many states; whether it was
     child = os.fork()
     if child == 0:
         asked = Experiment(recipe=chosen, data=photographs, validation=photographs, out=out, resume=has_state(out))
         run_experiment(asked, Console(file=io.StringIO()))
         os._exit(0)
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        time.sleep(0.002)
+    last, ends = written(out), None
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        now = written(out)
+        states, last = states - (now != last), now
+        if states <= 0 and ends is None:
+            ends = time.monotonic() + seconds
+        if ends is not None and time.monotonic() >= ends:
+            break
+        time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, -signal.SIGKILL), code
     return code != 0
 
-started = time.monotonic()
-assert not life(folder / "whole", 1000)
-whole_s, chance, lives = time.monotonic() - started, random.Random(0), 1
-while life(folder / "killed", chance.uniform(0.05, 0.6) * whole_s):
+assert not life(folder / "whole", 1000, 0)
+chance, lives = random.Random(0), 1
+while life(folder / "killed", lives % 4, chance.uniform(0, 0.1)):
     lives += 1
 print(lives)
 """
@@ -186,7 +197,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(pairs: Sequence[Pair]
     command = [sys.executable, "-c", KILLED, str(tmp_path), *changes]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) >= 3, "it was not killed often enough to show anything"
+    assert int(result.stdout) >= 5, "it was not killed often enough to show anything"
     for name in (STATE, "checkpoint.safetensors", "best.safetensors"):
         first, second = (load_tensors(tmp_path / folder / name)[0] for folder in ("whole", "killed"))
         assert first.keys() == second.keys()

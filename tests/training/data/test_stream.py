@@ -14,6 +14,8 @@ from repsr_deploy.errors import RepsrError
 from repsr_train.data import CropSampler, load_data
 from repsr_train.data.stream import streamed
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # two workers, even on one processor
+
 
 @pytest.fixture
 def sampler(store: Path) -> CropSampler:
