@@ -1,17 +1,20 @@
-"""The algebra of linear image operators: pure functions on (weight, bias, padding) in float64.
+"""The algebra of linear image operators: pure functions on convolutions in float64.
 
 Everything between two non-linearities of a network is a sum of chains of convolutions, so two rules, `compose` and
 `add`, fold any of it; the other functions only write an operator as a convolution. RepSR, section 1.2 of the fact sheet
 (W = sum_k W1_k W3'_k + identity), ECBSR's ECB and RepVGG's block are all instances. All functions are differentiable,
 so the same algebra folds a network during training.
 
-A rule knows when it is exact: an operator whose fold would differ at the image border is refused with `FoldError`.
+What a bias before zero padding does at the border is linear too: it is a convolution of an image of ones, which zero
+padding surrounds like any other. So an operator keeps, beside the kernel for the image, one for the ones (`ones_ohw`),
+and BatchNorm or a 1x1 convolution with a bias before a padded convolution folds exactly, borders included. What would
+be exact in the interior only is refused with `FoldError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -23,62 +26,110 @@ from repsr_deploy.errors import FoldError
 BORDER_TOLERANCE = 1e-12
 """Two values outside the image are the same if they differ by this little: rounding of float64."""
 
+Pads = tuple[int, int, int, int]
+"""Top, left, bottom, right, as in ONNX; negative numbers crop."""
+
 
 @dataclass(frozen=True)
 class Conv:
-    """y = weight * pad(x) + bias, stride 1, where pad() surrounds channel i of x with the constant `border_i[i]`."""
+    """y[p] = sum_k weight[k] x[s p + k - t] + sum_k ones[k] 1[s p + k - t] + bias, x and 1 being zero outside the image.
+
+    1 is an image of ones of the size of x, s the strides, t the top and left of the pads.
+    """
 
     weight_oihw: Tensor
-    """O x I x k x k, k odd, float64."""
+    """O x I x kh x kw, float64."""
     bias_o: Tensor
     """O, float64."""
-    border_i: Tensor | None = None
-    """I, float64: value outside the image; None is ordinary zero padding; 1x1 kernels never read it."""
+    ones_ohw: Tensor | None = None
+    """O x kh x kw, float64: the kernel for the image of ones; None is zero."""
+    pads: Pads = (0, 0, 0, 0)
+    strides: tuple[int, int] = (1, 1)
 
     @property
-    def radius(self) -> int:
-        """(k - 1) / 2, which is also the width of the padding on each side."""
-        return (self.weight_oihw.shape[-1] - 1) // 2
-
-    @property
-    def size(self) -> str:
-        """The kernel's size in words: `3x3`."""
-        return f"{2 * self.radius + 1}x{2 * self.radius + 1}"
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return self.weight_oihw.shape[2], self.weight_oihw.shape[3]
 
     @property
     def is_pointwise(self) -> bool:
-        """A 1x1 kernel: looks at no neighbour, so borders mean nothing to it."""
-        return self.radius == 0
+        """A 1x1 kernel without pads: looks at no neighbour, so borders mean nothing to it."""
+        return self.kernel == (1, 1) and not any(self.pads)
+
+    @property
+    def reads_outside(self) -> bool:
+        """Whether a tap of the kernel may lie outside the image."""
+        return any(pad > 0 for pad in self.pads)
+
+    def __str__(self) -> str:
+        size = f"{self.kernel[0]}x{self.kernel[1]}"
+        return size if self.strides == (1, 1) else f"{size} of stride {self.strides[0]}"
 
     def __call__(self, x_nchw: Tensor) -> Tensor:
-        """Apply the operator as it is defined, border included: N x I x H x W -> N x O x H x W."""
-        if self.border_i is None:
-            return F.conv2d(x_nchw, self.weight_oihw, self.bias_o, padding=self.radius)
-        border = self.border_i.view(1, -1, 1, 1)
-        padded = F.pad(x_nchw - border, [self.radius] * 4) + border
-        return F.conv2d(padded, self.weight_oihw, self.bias_o)
-
-    def outside(self) -> Tensor:
-        """Value outside the image, I, float64."""
-        return self.weight_oihw.new_zeros(self.weight_oihw.shape[1]) if self.border_i is None else self.border_i
+        """Apply the operator as it is defined, border included: N x I x H x W -> N x O x H' x W'."""
+        top, left, bottom, right = self.pads
+        frame = [left, right, top, bottom]
+        out = F.conv2d(F.pad(x_nchw, frame), self.weight_oihw, self.bias_o, self.strides)
+        if self.ones_ohw is None:
+            return out
+        ones = F.pad(x_nchw.new_ones(1, 1, *x_nchw.shape[2:]), frame)
+        return out + F.conv2d(ones, self.ones_ohw[:, None], stride=self.strides)
 
 
-def conv(weight: Tensor, bias: Tensor | None = None, border: Tensor | None = None, *, groups: int = 1) -> Conv:
-    """A convolution from a layer's own tensors: O x I/groups x k x k and O; grouped kernels are made dense.
+def conv(
+    weight: Tensor,
+    bias: Tensor | None = None,
+    border: Tensor | None = None,
+    *,
+    groups: int = 1,
+    pads: Pads | None = None,
+    strides: tuple[int, int] = (1, 1),
+    dilations: tuple[int, int] = (1, 1),
+) -> Conv:
+    """A convolution from a layer's own tensors: O x I/groups x kh x kw and O; grouped kernels are made dense.
+
+    Args:
+        weight: of any floating type.
+        bias: none is zero.
+        border: I values that surround the image instead of zeros.
+        groups: blocks of the channels that do not see each other.
+        pads: pixels added on each side; None keeps the size of the image.
+        strides: step of the kernel.
+        dilations: distance of its taps; the kernel is filled up with zeros.
 
     Raises:
-        FoldError: the kernel is not square with an odd size.
+        FoldError: `pads` is None and the kernel has an even size, so that no padding is meant.
     """
-    weight_oihw = weight.double()
-    out_channels, group_in, height, width = weight_oihw.shape
-    if height != width or height % 2 == 0:
-        raise FoldError(f"kernel is {height}x{width}; only square kernels of odd size keep the image size")
-    if groups > 1:
-        blocks = weight_oihw.view(groups, out_channels // groups, 1, group_in, height, width)
-        diagonal = torch.eye(groups, dtype=torch.float64, device=weight.device).view(groups, 1, groups, 1, 1, 1)
-        weight_oihw = (blocks * diagonal).reshape(out_channels, group_in * groups, height, width)
+    weight_oihw = _dense(_dilated(weight.double(), dilations), groups)
+    out_channels, _, height, width = weight_oihw.shape
+    if pads is None:
+        if height % 2 == 0 or width % 2 == 0:
+            raise FoldError(f"kernel is {height}x{width}; only kernels of odd size keep the image size")
+        pads = (height // 2, width // 2, height // 2, width // 2)
     bias_o = weight_oihw.new_zeros(out_channels) if bias is None else bias.double()
-    return Conv(weight_oihw, bias_o, None if border is None else border.double())
+    if border is None or (height, width) == (1, 1):
+        return Conv(weight_oihw, bias_o, None, pads, strides)
+    # surrounded by v: x - v surrounded by zeros, plus v everywhere
+    read_ohw = torch.einsum("oihw,i->ohw", weight_oihw, border.double())
+    return Conv(weight_oihw, bias_o + read_ohw.sum((1, 2)), -read_ohw, pads, strides)
+
+
+def _dilated(weight_oihw: Tensor, dilations: tuple[int, int]) -> Tensor:
+    if dilations == (1, 1):
+        return weight_oihw
+    height, width = ((size - 1) * step + 1 for size, step in zip(weight_oihw.shape[2:], dilations, strict=True))
+    filled = weight_oihw.new_zeros(*weight_oihw.shape[:2], height, width)
+    filled[:, :, :: dilations[0], :: dilations[1]] = weight_oihw
+    return filled
+
+
+def _dense(weight_oihw: Tensor, groups: int) -> Tensor:
+    if groups == 1:
+        return weight_oihw
+    out_channels, group_in, height, width = weight_oihw.shape
+    blocks = weight_oihw.view(groups, out_channels // groups, 1, group_in, height, width)
+    diagonal = torch.eye(groups, dtype=torch.float64, device=weight_oihw.device).view(groups, 1, groups, 1, 1, 1)
+    return (blocks * diagonal).reshape(out_channels, group_in * groups, height, width)
 
 
 def affine(scale: Tensor, shift: Tensor) -> Conv:
@@ -86,21 +137,18 @@ def affine(scale: Tensor, shift: Tensor) -> Conv:
     return conv(torch.diag(scale.double())[:, :, None, None], shift)
 
 
-def affine_before_padding(scale: Tensor, shift: Tensor) -> Conv:
-    """`affine` before a zero-padded convolution: it reads -shift / scale outside the image, which it maps to zero.
+def identity(channels: int, device: torch.device | None = None) -> Conv:
+    """The identity, as a 1x1 convolution."""
+    return affine(torch.ones(channels, device=device), torch.zeros(channels, device=device))
 
-    So BatchNorm, or the subtraction of a mean, before a padded convolution folds exactly at the border too.
 
-    Raises:
-        FoldError: a scale is 0 where its shift is not, so that no value gives zero.
-    """
-    if bool(((scale == 0) & (shift != 0)).any()):
-        raise FoldError(
-            "a channel is scaled by 0 and shifted before a zero-padded convolution; its fold would be exact in the "
-            "interior only"
-        )
-    scale_c, shift_c = scale.double(), shift.double()
-    return conv(torch.diag(scale_c)[:, :, None, None], shift_c, border=torch.where(scale_c == 0, 0, -shift_c / scale_c))
+def select(index: Sequence[int], channels: int) -> Conv:
+    """Channels `index` of `channels`, in that order, -1 being a channel of zeros: Slice, Split and Concat as a 1x1."""
+    weight = torch.zeros(len(index), channels, 1, 1, dtype=torch.float64)
+    for row, column in enumerate(index):
+        if column >= 0:
+            weight[row, column] = 1
+    return conv(weight)
 
 
 def batch_norm(gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -110,10 +158,9 @@ def batch_norm(gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: floa
 
 
 def shifted(weight: Tensor, bias: Tensor, shift: Tensor) -> Conv:
-    """A zero-padded convolution of x - shift: O x I x k x k, O and I. The border reads `shift`, which becomes zero."""
-    weight_oihw = weight.double()
-    offset = torch.einsum("oihw,i->o", weight_oihw, shift.double())
-    return conv(weight_oihw, bias.double() - offset, border=shift)
+    """A zero-padded convolution of x - shift: O x I x k x k, O and I."""
+    offset = torch.einsum("oihw,i->ohw", weight.double(), shift.double())
+    return replace(conv(weight, bias), ones_ohw=-offset)
 
 
 def weight_norm(direction: Tensor, gain: Tensor) -> Tensor:
@@ -123,58 +170,85 @@ def weight_norm(direction: Tensor, gain: Tensor) -> Tensor:
     return direction_oihw * (gain.double() / norm_o)[:, None, None, None]
 
 
-def identity(channels: int, device: torch.device | None = None) -> Conv:
-    """The identity, as a 1x1 convolution."""
-    return affine(torch.ones(channels, device=device), torch.zeros(channels, device=device))
-
-
-def compose(first: Conv, second: Conv) -> Conv:
+def compose(first: Conv, second: Conv, *, allow_border: bool = False) -> Conv:
     """second(first(x)) as one convolution, exact at every pixel.
 
+    With kernels W1 of stride s and W2 the kernel is W[y] = sum_k W2[k] W1[y - s k], the pads p1 + s p2. Exact where
+    - `second` does not read outside: the bias of `first` becomes one of the whole;
+    - `first` is pointwise: zeros after it are zeros before it, and its bias a kernel for the ones;
+    - `first` has pads so wide that it gives zero outside by itself, as a padding layer does.
+
+    Args:
+        first: applied first.
+        second: applied to what `first` gives.
+        allow_border: instead of refusing, give the operator that is exact in the interior.
+
     Raises:
-        FoldError: the fold would be exact in the interior only. That is so where `second` is wider than 1x1 and
-            reads, outside the image, something else than what `first` would give there.
+        FoldError: the fold would be exact in the interior only.
     """
-    if second.is_pointwise:
-        weight = torch.einsum("om,mihw->oihw", second.weight_oihw[:, :, 0, 0], first.weight_oihw)
-        bias = second.weight_oihw[:, :, 0, 0] @ first.bias_o + second.bias_o
-        return Conv(weight, bias, first.border_i)
-    if not first.is_pointwise:
+    rows, columns = first.strides
+    stride = (rows * second.strides[0], columns * second.strides[1])
+    top, left, bottom, right = second.pads
+    pads = tuple(
+        a + b for a, b in zip(first.pads, (rows * top, columns * left, rows * bottom, columns * right), strict=True)
+    )
+    weight = _chained(second.weight_oihw, first.weight_oihw, first.strides)
+    ones = None if first.ones_ohw is None else _chained_ones(second.weight_oihw, first.ones_ohw, first.strides)
+
+    exact = not second.reads_outside or _is_exact(first, second)
+    if not second.reads_outside or (allow_border and not exact):
+        bias = torch.einsum("omhw,m->o", second.weight_oihw, first.bias_o) + second.bias_o
+        if second.ones_ohw is not None:
+            bias = bias + second.ones_ohw.sum((1, 2))
+        return Conv(weight, bias, ones, pads, stride)
+    if not exact:
         raise FoldError(
-            f"a {first.size} convolution followed by a padded {second.size} one folds exactly in the interior only; "
-            "its border would differ"
+            f"a {first} convolution followed by a padded {second} one folds exactly in the interior only; its border "
+            "would differ"
         )
-    # Outside the image the folded kernel reads first.border_i: the unfolded one must have read first(first.border_i)
+    if first.is_pointwise:
+        constant = first.bias_o if first.ones_ohw is None else first.bias_o + first.ones_ohw[:, 0, 0]
+        ones = _chained_ones(second.weight_oihw, constant[:, None, None], first.strides)
+        if second.ones_ohw is not None:
+            ones = ones + _dilated(second.ones_ohw[:, None], first.strides)[:, 0]
+    return without_zero_ones(Conv(weight, second.bias_o, ones, pads, stride))
+
+
+def _is_exact(first: Conv, second: Conv) -> bool:
+    """Whether `first`, given zeros outside the image, gives zeros or, if pointwise, its bias there."""
+    if first.is_pointwise:
+        return True
+    height, width = first.kernel
+    needed = (height - 1, width - 1, height - 1, width - 1)
+    fades = first.strides == (1, 1) and all(pad >= need for pad, need in zip(first.pads, needed, strict=True))
+    return fades and second.ones_ohw is None and _is_zero(first.bias_o, first.weight_oihw)
+
+
+def _chained(second_omhw: Tensor, first_mihw: Tensor, strides: tuple[int, int]) -> Tensor:
+    """W[y] = sum_k second[k] first[y - stride * k]."""
+    if second_omhw.shape[2:] == (1, 1):
+        return torch.einsum("om,mihw->oihw", second_omhw[:, :, 0, 0], first_mihw)
+    if first_mihw.shape[2:] == (1, 1):
+        return _dilated(torch.einsum("omhw,mi->oihw", second_omhw, first_mihw[:, :, 0, 0]), strides)
+    return F.conv_transpose2d(second_omhw, first_mihw, stride=strides)
+
+
+def _chained_ones(second_omhw: Tensor, ones_mhw: Tensor, strides: tuple[int, int]) -> Tensor:
+    return _chained(second_omhw, ones_mhw[:, None], strides)[:, 0]
+
+
+def _is_zero(values: Tensor, measure: Tensor) -> bool:
+    """Whether `values` are rounding beside `measure`."""
     with torch.no_grad():
-        outside_m, padding_m = first.weight_oihw[:, :, 0, 0] @ first.outside() + first.bias_o, second.outside()
-        difference = (outside_m - padding_m).abs().max().item()
-        largest = padding_m.abs().max().item()
-    if not difference <= BORDER_TOLERANCE * max(1.0, largest):
-        raise FoldError(
-            "a 1x1 convolution with a bias followed by a convolution that pads with another value folds exactly in the "
-            f"interior only (largest difference outside the image {difference:.3g}); pad with the bias instead"
-        )
-    weight = torch.einsum("omhw,mi->oihw", second.weight_oihw, first.weight_oihw[:, :, 0, 0])
-    bias = torch.einsum("omhw,m->o", second.weight_oihw, first.bias_o) + second.bias_o
-    return Conv(weight, bias, first.border_i)
+        largest = values.abs().max().item()
+        return largest == 0 or largest <= BORDER_TOLERANCE * max(1.0, measure.abs().max().item())
 
 
-def before_padding(operator: Conv) -> Conv:
-    """The pointwise `operator` before a zero-padded convolution: told to read outside what it maps to zero.
-
-    Raises:
-        FoldError: it maps nothing to zero, as with more outputs than inputs.
-    """
-    assert operator.is_pointwise
-    matrix = operator.weight_oihw[:, :, 0, 0]
-    border_i = -torch.linalg.pinv(matrix) @ operator.bias_o
-    left = (matrix @ border_i + operator.bias_o).abs().max().item()
-    if not left <= BORDER_TOLERANCE * max(1.0, operator.bias_o.abs().max().item()):
-        raise FoldError(
-            f"no value outside the image gives the zero that the next convolution pads with (left over: {left:.3g}); "
-            "its fold would be exact in the interior only"
-        )
-    return Conv(operator.weight_oihw, operator.bias_o, border_i)
+def without_zero_ones(operator: Conv) -> Conv:
+    """The same operator; where the kernel for the ones is zero but for rounding, without it."""
+    if operator.ones_ohw is None or not _is_zero(operator.ones_ohw, operator.weight_oihw):
+        return operator
+    return replace(operator, ones_ohw=None)
 
 
 def chain(operators: Sequence[Conv]) -> Conv:
@@ -183,24 +257,53 @@ def chain(operators: Sequence[Conv]) -> Conv:
 
 
 def add(first: Conv, second: Conv) -> Conv:
-    """first(x) + second(x) as one convolution; the smaller kernel is centred in the larger.
+    """first(x) + second(x) as one convolution: kernels are surrounded by zeros until they cover each other.
 
     Raises:
-        FoldError: both read beyond the border and expect different values there.
+        FoldError: their outputs differ in size or step.
     """
-    wide, narrow = (first, second) if first.radius >= second.radius else (second, first)
-    if not narrow.is_pointwise and not _same_border(wide, narrow):
-        raise FoldError("two branches pad with different values; their sum folds exactly in the interior only")
-    weight = wide.weight_oihw + F.pad(narrow.weight_oihw, [wide.radius - narrow.radius] * 4)
-    return Conv(weight, wide.bias_o + narrow.bias_o, wide.border_i)
+    if first.strides != second.strides or _shrinkage(first) != _shrinkage(second):
+        raise FoldError(
+            f"branches {first} with pads {first.pads} and {second} with pads {second.pads} give images of other sizes"
+        )
+    wide, narrow = (first, second) if first.kernel >= second.kernel else (second, first)
+    pads = tuple(max(a, b) for a, b in zip(wide.pads, narrow.pads, strict=True))
+    wide, narrow = widened(wide, pads), widened(narrow, pads)
+    ones = wide.ones_ohw if narrow.ones_ohw is None else narrow.ones_ohw
+    if wide.ones_ohw is not None and narrow.ones_ohw is not None:
+        ones = wide.ones_ohw + narrow.ones_ohw
+    total = replace(wide, weight_oihw=wide.weight_oihw + narrow.weight_oihw, bias_o=wide.bias_o + narrow.bias_o)
+    return total if ones is None else without_zero_ones(replace(total, ones_ohw=ones))
 
 
-def _same_border(first: Conv, second: Conv) -> bool:
-    if first.border_i is None and second.border_i is None:
-        return True
-    return torch.allclose(first.outside(), second.outside(), rtol=0, atol=BORDER_TOLERANCE)
+def _shrinkage(operator: Conv) -> tuple[int, int]:
+    top, left, bottom, right = operator.pads
+    return operator.kernel[0] - top - bottom, operator.kernel[1] - left - right
+
+
+def widened(operator: Conv, pads: Pads) -> Conv:
+    """The same operator with at least its own pads, its kernel grown with zeros to reach as far."""
+    top, left, bottom, right = (new - old for new, old in zip(pads, operator.pads, strict=True))
+    if not any((top, left, bottom, right)):
+        return operator
+    frame = [left, right, top, bottom]
+    ones = None if operator.ones_ohw is None else F.pad(operator.ones_ohw, frame)
+    return replace(operator, weight_oihw=F.pad(operator.weight_oihw, frame), ones_ohw=ones, pads=pads)
 
 
 def merge(branches: Sequence[Sequence[Conv]]) -> Conv:
     """A block, the sum of its branches, as one convolution."""
     return reduce(add, map(chain, branches))
+
+
+def shift_of(operator: Conv) -> Tensor | None:
+    """The I values whose subtraction from x does what the kernel for the ones does; None where no values do.
+
+    Then y = weight * (x - shift), zero-padded, + bias: `shifted`.
+    """
+    if operator.ones_ohw is None:
+        return operator.weight_oihw.new_zeros(operator.weight_oihw.shape[1])
+    taps = operator.weight_oihw.permute(0, 2, 3, 1).flatten(0, 2)
+    shift = -torch.linalg.lstsq(taps, operator.ones_ohw.flatten()[:, None], driver="gelsd").solution[:, 0]
+    left_over = torch.einsum("oihw,i->ohw", operator.weight_oihw, shift) + operator.ones_ohw
+    return shift if _is_zero(left_over, operator.ones_ohw) else None

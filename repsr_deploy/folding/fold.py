@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from repsr_deploy.errors import FoldError
-from repsr_deploy.folding.algebra import Conv, merge
+from repsr_deploy.folding.algebra import Conv, merge, shift_of
 from repsr_deploy.folding.proof import Proof, prove
 from repsr_deploy.nets.network import Network, build, linear_layers
 
@@ -43,11 +43,17 @@ def folded_parameters(net: Network) -> dict[str, Tensor]:
 
 
 def _stored(merged: Conv) -> dict[str, Tensor]:
-    """A convolution as the parameters of `PlainConv` or, where it reads a border, of `ShiftedConv`."""
-    if merged.border_i is None:
-        return {"weight": merged.weight_oihw, "bias": merged.bias_o}
-    offset = torch.einsum("oihw,i->o", merged.weight_oihw, merged.border_i)
-    return {"weight": merged.weight_oihw, "bias": merged.bias_o + offset, "shift": merged.border_i}
+    """A convolution as the parameters of `PlainConv` or, where it subtracts before it pads, of `ShiftedConv`."""
+    parameters = {"weight": merged.weight_oihw, "bias": merged.bias_o}
+    if merged.ones_ohw is None:
+        return parameters
+    shift = shift_of(merged)
+    if shift is None:
+        raise FoldError(
+            "no values subtracted before a padded convolution do at the border what a bias before it does; its fold "
+            "would be exact in the interior only"
+        )
+    return {**parameters, "shift": shift}
 
 
 @torch.no_grad()

@@ -21,11 +21,12 @@ class _Folded(Eager):
             return layer(x)
         merged = merge(layer.branches())
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        weight, bias = merged.weight_oihw, merged.bias_o
-        if merged.border_i is not None:
-            bias = bias + torch.einsum("oihw,i->o", weight, merged.border_i)
-            x = x - merged.border_i.to(x.dtype).view(1, -1, 1, 1)
-        return F.conv2d(x, weight.to(dtype), bias.to(dtype), padding=merged.radius)
+        weight, bias = merged.weight_oihw.to(dtype), merged.bias_o.to(dtype)
+        out = F.conv2d(x, weight, bias, padding=merged.pads[:2])
+        if merged.ones_ohw is None:
+            return out
+        ones = x.new_ones(1, 1, *x.shape[2:])
+        return out + F.conv2d(ones, merged.ones_ohw[:, None].to(dtype), padding=merged.pads[:2])
 
 
 def folded_forward(net: Network, x_nchw: Tensor) -> Tensor:

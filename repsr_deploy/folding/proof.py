@@ -226,8 +226,8 @@ def prove(before: Network, exact: Network, stored: Network, photographs: Mapping
 def describe(layer: LinearLayer) -> str:
     """The branches of a layer in kernel sizes, each in the order of application: `1x1 + 3x3*1x1*1x1 -> 3x3`."""
     branches = layer.branches()
-    size = max((operator for branch in branches for operator in branch), key=lambda operator: operator.radius).size
-    return " + ".join("*".join(operator.size for operator in branch) for branch in branches) + f" -> {size}"
+    largest = max((operator for branch in branches for operator in branch), key=lambda operator: operator.kernel)
+    return " + ".join("*".join(map(str, branch)) for branch in branches) + f" -> {largest}"
 
 
 class _Compared(Eager):

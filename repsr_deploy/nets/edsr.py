@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from repsr_deploy.folding.algebra import Conv, affine_before_padding, conv
+from repsr_deploy.folding.algebra import Conv, affine, conv
 from repsr_deploy.nets.base import Network
 from repsr_deploy.nets.modulation import AdaptiveModulation
 from repsr_deploy.nets.norm import ModifiedBatchNorm2d
@@ -40,8 +40,8 @@ class NormConv(nn.Module):
         return self.gain * self.conv(x_nchw if self.norm is None else self.norm(x_nchw))
 
     def branches(self) -> list[list[Conv]]:
-        """A single branch; outside the image BatchNorm reads what it maps to the zero of the padding."""
-        before = [] if self.norm is None else [affine_before_padding(*self.norm.scale_and_shift())]
+        """A single branch."""
+        before = [] if self.norm is None else [affine(*self.norm.scale_and_shift())]
         kernel = conv(
             self.gain.double() * self.conv.weight.double(), self.gain.double() * cast("Tensor", self.conv.bias).double()
         )

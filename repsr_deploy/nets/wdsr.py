@@ -16,7 +16,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from repsr_deploy.folding.algebra import Conv, affine_before_padding, before_padding, conv
+from repsr_deploy.folding.algebra import Conv, affine, conv
 from repsr_deploy.nets.base import Network
 from repsr_deploy.nets.ops import LinearLayer, Ops
 from repsr_deploy.nets.plain import PlainConv, ShiftedConv
@@ -58,8 +58,8 @@ class WdsrConv(nn.Module):
         """A single branch."""
         inner = self.conv.branches()[0][0]
         kernel = conv(self.scale * inner.weight_oihw, self.scale * inner.bias_o + self.add)
-        one = torch.ones_like(inner.outside())
-        return [[affine_before_padding(one, -self.subtract * one), kernel] if self.subtract else [kernel]]
+        one = inner.weight_oihw.new_ones(inner.weight_oihw.shape[1])
+        return [[affine(one, -self.subtract * one), kernel] if self.subtract else [kernel]]
 
 
 class LowRankPair(nn.Module):
@@ -76,9 +76,9 @@ class LowRankPair(nn.Module):
         return self.restore(self.reduce(x_nchw))
 
     def branches(self) -> list[list[Conv]]:
-        """A single branch, told what to read outside the image for the 3x3 convolution to find zeros there."""
-        reduce, restore = (cast("LinearLayer", layer).branches()[0] for layer in (self.reduce, self.restore))
-        return [[before_padding(reduce[0]), *restore]]
+        """A single branch."""
+        layers = (self.reduce, self.restore)
+        return [[operator for layer in layers for operator in cast("LinearLayer", layer).branches()[0]]]
 
 
 class WideBranch(nn.Module):
