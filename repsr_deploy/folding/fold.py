@@ -35,10 +35,10 @@ def folded_parameters(net: Network) -> dict[str, Tensor]:
     parameters = {key: value.double() for key, value in net.named_parameters() if not key.startswith(inside)}
     for name, layer in layers.items():
         try:
-            merged = merge(layer.branches())
+            stored = _stored(merge(layer.branches()))
         except FoldError as error:
             raise FoldError(f"{net.spec.name}, {name}: {error}") from error
-        parameters.update({f"{name}.{key}": value for key, value in _stored(merged).items()})
+        parameters.update({f"{name}.{key}": value for key, value in stored.items()})
     return parameters
 
 
