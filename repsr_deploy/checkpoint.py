@@ -52,6 +52,28 @@ def is_checkpoint(path: Path) -> bool:
     return Path(path).suffix.lower() == ".safetensors"
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file holds weights of another project, by its name and, for .safetensors, what it says of itself."""
+    if Path(path).suffix.lower() in (".pth", ".pt", ".ckpt"):
+        return True
+    return is_checkpoint(path) and Path(path).is_file() and load_metadata(path).get("format") != FORMAT
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """String pairs of a safetensors file.
+
+    Raises:
+        ModelFileError: not a whole safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is not a readable safetensors file ({error}); write it again") from error
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and string pairs to a safetensors file, atomically."""
     from safetensors import SafetensorError

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+import tempfile
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from repsr_deploy.checkpoint import is_checkpoint, load_checkpoint
-from repsr_deploy.files import sha256
+from repsr_deploy.checkpoint import is_checkpoint, is_foreign, load_checkpoint
+from repsr_deploy.errors import ModelFileError
+from repsr_deploy.files import file_sha256
+from repsr_deploy.model_info import PREFIX, ModelInfo
 from repsr_deploy.nets.spec import NetSpec
+from repsr_deploy.runtimes.graph import derive_reach
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 MACS_720P = 1280 * 720
+LONGEST_TEXT = 200
+"""Characters of a metadata entry that are shown."""
 
 
 def inspect_file(path: Path) -> dict[str, str]:
@@ -22,7 +31,39 @@ def inspect_file(path: Path) -> dict[str, str]:
     Raises:
         ModelFileError: missing, damaged, or neither of the two.
     """
+    if is_foreign(path):
+        return _inspect_foreign(path)
     return _inspect_checkpoint(path) if is_checkpoint(path) else _inspect_model(path)
+
+
+def sites_of(path: Path) -> tuple[Any, ...]:
+    """What an export of the file would fold and keep, each with outcome, rule and reason.
+
+    Raises:
+        ModelFileError: missing, damaged, or neither a model nor a checkpoint.
+    """
+    from repsr_deploy.export.graph import plan_sites
+    from repsr_deploy.folding.fold import layer_sites
+
+    if is_checkpoint(path) and not is_foreign(path):
+        return layer_sites(load_checkpoint(path)[0])
+    return plan_sites(path)
+
+
+def _inspect_foreign(path: Path) -> dict[str, str]:
+    from repsr_deploy.export.zoo import load_foreign
+    from repsr_deploy.nets.network import num_parameters
+
+    net = load_foreign(path)
+    facts = {
+        "kind": f"checkpoint of another project ({net.form})",
+        "network": net.architecture,
+        "scale": f"x{net.scale}",
+        "colours": f"{net.in_channels} in, {net.out_channels} out",
+        "parameters": f"{num_parameters(net.module):,}",
+        "sha256": file_sha256(path),
+    }
+    return facts | {f"note {index}": note for index, note in enumerate(net.notes, 1)}
 
 
 def _inspect_checkpoint(path: Path) -> dict[str, str]:
@@ -47,47 +88,76 @@ def _form(spec: NetSpec) -> str:
 
 
 def _inspect_model(path: Path) -> dict[str, str]:
-    from repsr_deploy.runtimes import open_runtime
-
-    info = open_runtime(path).info
-    parameters, macs = count_model(path)
-    facts = {
-        "kind": f"ONNX model, {info.precision}, {info.io} in {info.range[0]:g}..{info.range[1]:g}",
-        "network": info.name,
-        **_geometry(info.scale, info.halo, info.colour),
-        **_cost(parameters, macs, info.scale),
-        **_origin(path, info.data_licence, info.psnr, info.history),
-    }
-    if info.proof:
-        facts["proof"] = json.dumps(info.proof)
-    return facts
-
-
-def count_model(path: Path) -> tuple[int, float | None]:
-    """Parameters and convolution MACs for each LR pixel of an ONNX model whose weights are initializers.
-
-    The MACs are None when the size of a convolution's output or weight cannot be inferred.
-    """
     import onnx
-    from onnx import shape_inference
 
-    model = onnx.load(path)
-    side = 64
-    sides = model.graph.input[0].type.tensor_type.shape.dim
-    sides[0].dim_value, sides[2].dim_value, sides[3].dim_value = 1, side, side
-    model.graph.output[0].type.tensor_type.ClearField("shape")
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    tensors = [*graph.value_info, *graph.output]
-    shapes = {item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim] for item in tensors}
-    weights = {item.name: math.prod(item.dims) for item in graph.initializer}
-    floats = [item for item in graph.initializer if item.data_type != onnx.TensorProto.INT64 and len(item.dims) > 0]
-    parameters = sum(math.prod(item.dims) for item in floats)
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    if any(node.input[1] not in weights or not shapes.get(node.output[0]) for node in convolutions):
-        return parameters, None
-    pixels = (math.prod(shapes[node.output[0]][-2:]) for node in convolutions)
-    macs = sum(weights[node.input[1]] * count for node, count in zip(convolutions, pixels, strict=True))
-    return parameters, macs / side**2
+    from repsr_deploy.export.graph import picture_geometry, read_source
+    from repsr_deploy.folding.graph.cost import totals
+    from repsr_deploy.folding.graph.shapes import reference_inputs, reference_shapes
+
+    with tempfile.TemporaryDirectory() as scratch:
+        model, _ = read_source(path, Path(scratch))
+    written = onnx.load(path, load_external_data=False)
+    info = ModelInfo.from_props(model.metadata_props)
+    geometry = picture_geometry(model) if info is None else (info.scale, info.colour)
+    shapes = reference_shapes(model)
+    counted = totals(model, shapes)
+    facts = {
+        "kind": _model_kind(info, model),
+        "network": str(model.graph.name) if info is None else info.name,
+        "inputs": ", ".join(map(_signature, model.graph.inputs)),
+        "outputs": ", ".join(map(_signature, model.graph.outputs)),
+    }
+    if geometry is None:
+        reference = ", ".join(f"{name} {_dims(shape)}" for name, shape in reference_inputs(model).items())
+        facts["halo"] = "none: not a network from one picture to another"
+        facts["MACs"] = f"{counted.macs_per_lr_pixel:,.0f} for each pixel of the first input, with {reference}"
+        facts["parameters"] = f"{counted.parameters:,}"
+    else:
+        facts |= {"scale": f"x{geometry[0]}", "halo": _model_halo(path, info), "colour": geometry[1]}
+        facts |= _cost(counted.parameters, counted.macs_per_lr_pixel, geometry[0])
+    facts["nodes"] = f"{len(written.graph.node):,}"
+    unknown = [node for node in model.graph if any((output.name or "") not in shapes for output in node.outputs)]
+    if unknown:
+        facts["not counted"] = f"{len(unknown)} nodes of unknown output shape, the first {unknown[0].name!r}"
+    imports = ", ".join(f"{item.domain or 'ai.onnx'} {item.version}" for item in written.opset_import)
+    producer = f"{written.producer_name} {written.producer_version}".strip() or "not stated"
+    facts |= {"opset": f"{imports}; IR version {written.ir_version}", "producer": producer}
+    own = {} if info is None else info.psnr
+    history = [] if info is None else info.history
+    facts |= _origin(path, "" if info is None else info.data_licence, own, history)
+    if info is not None and info.proof:
+        facts["proof"] = json.dumps(info.proof)
+    foreign = {key: text for key, text in model.metadata_props.items() if not key.startswith(PREFIX)}
+    return facts | {f"metadata {key}": textwrap.shorten(text, LONGEST_TEXT) for key, text in foreign.items()}
+
+
+def _model_kind(info: ModelInfo | None, model: ir.Model) -> str:
+    if info is not None:
+        return f"ONNX model, {info.precision}, {info.io} in {info.range[0]:g}..{info.range[1]:g}"
+    types = sorted({value.dtype.name.lower() for value in model.graph.inputs if value.dtype is not None})
+    return f"ONNX model, {', '.join(types)}; it says nothing about itself, so its graph was looked at"
+
+
+def _model_halo(path: Path, info: ModelInfo | None) -> str:
+    if info is not None and info.halo is not None:
+        return f"{info.halo} LR pixels"
+    try:
+        reach = derive_reach(path, path.name)
+    except ModelFileError as error:
+        return f"none, so it cannot be tiled: {error}"
+    return f"{reach.halo} LR pixels"
+
+
+def _signature(value: ir.Value) -> str:
+    """`input: float N x 3 x H x W`."""
+    kind = "unknown" if value.dtype is None else value.dtype.name.lower()
+    dims = "of unknown shape" if value.shape is None else _dims(value.shape.dims)
+    return f"{value.name}: {kind} {dims}"
+
+
+def _dims(dims: Sequence[int | ir.SymbolicDim]) -> str:
+    names = (dim if isinstance(dim, int) else dim.value for dim in dims)
+    return " x ".join("?" if name is None else str(name) for name in names) or "scalar"
 
 
 def _geometry(scale: int, halo: int | None, colour: str) -> dict[str, str]:
@@ -103,7 +173,7 @@ def _cost(parameters: int, macs: float | None, scale: int) -> dict[str, str]:
 
 
 def _origin(path: Path, licence: str, psnr: Mapping[str, Any], history: list[dict[str, Any]]) -> dict[str, str]:
-    facts = {"sha256": sha256(path.read_bytes())}
+    facts = {"sha256": file_sha256(path)}
     if psnr:
         facts["PSNR-Y"] = ", ".join(f"{name} {value} dB" for name, value in psnr.items())
     facts["training data licence"] = licence or "not stated"

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ Pads = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Conv:
-    """y[p] = sum_k weight[k] x[s p + k - t] + sum_k ones[k] 1[s p + k - t] + bias, x and 1 being zero outside the image.
+    """y[p] = sum_k weight[k] x[s p + k - t] + sum_k ones[k] 1[s p + k - t] + bias, with x and 1 zero outside the image.
 
     1 is an image of ones of the size of x, s the strides, t the top and left of the pads.
     """
@@ -200,7 +201,7 @@ def compose(first: Conv, second: Conv, *, allow_border: bool = False) -> Conv:
         bias = torch.einsum("omhw,m->o", second.weight_oihw, first.bias_o) + second.bias_o
         if second.ones_ohw is not None:
             bias = bias + second.ones_ohw.sum((1, 2))
-        return Conv(weight, bias, ones, pads, stride)
+        return without_zero_ones(Conv(weight, bias, ones, pads, stride))
     if not exact:
         raise FoldError(
             f"a {first} convolution followed by a padded {second} one folds exactly in the interior only; its border "
@@ -307,3 +308,38 @@ def shift_of(operator: Conv) -> Tensor | None:
     shift = -torch.linalg.lstsq(taps, operator.ones_ohw.flatten()[:, None], driver="gelsd").solution[:, 0]
     left_over = torch.einsum("oihw,i->ohw", operator.weight_oihw, shift) + operator.ones_ohw
     return shift if _is_zero(left_over, operator.ones_ohw) else None
+
+
+def settled(operator: Conv) -> Conv:
+    """The same operator, with in its bias what the ones give everywhere: the taps that never lie outside the image."""
+    if operator.ones_ohw is None:
+        return operator
+    inside = _inside(operator)
+    ones = operator.ones_ohw.clone()
+    ones[inside] = 0
+    bias = operator.bias_o + operator.ones_ohw[inside].sum((1, 2))
+    return without_zero_ones(replace(operator, bias_o=bias, ones_ohw=ones))
+
+
+def with_shift(operator: Conv) -> tuple[Conv, Tensor] | None:
+    """The same operator and a shift, I values, so that it is weight * (x - shift), zero-padded, + bias; None if none is.
+
+    More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too.
+    """
+    settled_ones = settled(operator)
+    if settled_ones.ones_ohw is None:
+        return settled_ones, operator.weight_oihw.new_zeros(operator.weight_oihw.shape[1])
+    inside = _inside(operator)
+    outer = torch.ones_like(operator.weight_oihw)
+    outer[inside] = 0
+    shift = shift_of(replace(settled_ones, weight_oihw=operator.weight_oihw * outer))
+    if shift is None:
+        return None
+    offset = torch.einsum("oihw,i->ohw", operator.weight_oihw, shift)
+    return replace(settled_ones, bias_o=settled_ones.bias_o + offset[inside].sum((1, 2)), ones_ohw=-offset), shift
+
+
+def _inside(operator: Conv) -> tuple[EllipsisType, slice, slice]:
+    (top, left, bottom, right), (height, width) = operator.pads, operator.kernel
+    rows, columns = slice(max(0, top), height - max(0, bottom)), slice(max(0, left), width - max(0, right))
+    return (..., rows, columns)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +11,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from repsr_deploy.checkpoint import FORMAT, CheckpointInfo, load_tensors
+from repsr_deploy.checkpoint import FORMAT, CheckpointInfo
 from repsr_deploy.errors import ModelFileError, RepsrError
+from repsr_deploy.export.compact import compact_names
 from repsr_deploy.files import atomic_path
 from repsr_deploy.nets.network import Network
+from repsr_deploy.state_file import read_state
 
-CONTAINERS = (
-    *("params_ema", "params-ema", "state_dict_ema", "model_ema", "net_ema"),
-    *("params", "state_dict", "model_state_dict", "model", "net"),
-)
-"""Keys under which files keep their weights, averaged ones first."""
-PREFIXES = ("module.", "netG.")
-"""What wrappers put before every name."""
 ENOUGH = 0.5
 """Share of a network's tensors that a file must fill for it to be worth starting from."""
 NAMED = 4
@@ -57,16 +50,10 @@ def read_weights(path: Path) -> Weights:
     Raises:
         ModelFileError: no such file, damaged, or without weights.
     """
-    if not path.is_file():
-        raise ModelFileError(f"no file {path}; expected weights as .safetensors or .pth")
-    if path.suffix.lower() == ".safetensors":
-        tensors, metadata = load_tensors(path)
-        history = CheckpointInfo.from_metadata(metadata).history if metadata.get("format") == FORMAT else []
-        return Weights(_in_our_names(tensors), "", history)
-    tensors, found = _unwrap(_load_pickle(path))
-    if not tensors:
-        raise ModelFileError(f"{path} holds no tensors where weights are expected ({', '.join(CONTAINERS)}, or bare)")
-    return Weights(_in_our_names(tensors), found)
+    state = read_state(path)
+    metadata = state.metadata or {}
+    history = CheckpointInfo.from_metadata(metadata).history if metadata.get("format") == FORMAT else []
+    return Weights(_in_our_names(state.tensors), state.found, history)
 
 
 def fit(weights: Mapping[str, Tensor], net: Network, path: Path) -> Fit:
@@ -110,37 +97,6 @@ def save_pth(path: Path, net: Network, average: Network) -> None:
             raise RepsrError(f"cannot write {path}: {error}; choose a writable place with free space") from error
 
 
-def _load_pickle(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelFileError(
-            f"{path} holds more than tensors, which is not read, for safety; expected .safetensors or a state dict"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelFileError(f"{path} is not readable as weights ({' '.join(str(error).split())[:200]})") from error
-
-
-def _unwrap(content: Any) -> tuple[dict[str, Tensor], str]:
-    """The innermost mapping of tensors, and the keys that lead to it."""
-    found: list[str] = []
-    while isinstance(content, Mapping):
-        container = next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
-        if container is None:
-            tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-            return _without_prefixes(tensors), ".".join(found)
-        found.append(container)
-        content = content[container]
-    return {}, ""
-
-
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return _without_prefixes({key.removeprefix(prefix): value for key, value in tensors.items()})
-    return tensors
-
-
 def _in_our_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names of BasicSR's Compact network (SRVGGNetCompact: body.0, body.1, ...) as ours; others are left as they are.
 
@@ -150,7 +106,7 @@ def _in_our_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if not matches or not all(matches):
         return tensors
     last = max(int(cast("re.Match[str]", match)[1]) for match in matches)
-    names = _compact_names((last - 2) // 2)
+    names = compact_names((last - 2) // 2)
     return {names[key]: value for key, value in tensors.items()} if set(tensors) == set(names) else tensors
 
 
@@ -158,18 +114,8 @@ def _in_their_names(net: Network) -> dict[str, Tensor]:
     tensors = net.state_dict()
     if net.spec.family != "plain":
         return tensors
-    ours = {own: theirs for theirs, own in _compact_names(net.spec.blocks).items()}
+    ours = {own: theirs for theirs, own in compact_names(net.spec.blocks).items()}
     return {ours[key]: value for key, value in tensors.items()}
-
-
-def _compact_names(blocks: int) -> dict[str, str]:
-    """Name in Compact -> name in our plain network, for M blocks: 2 M + 3 layers."""
-    convs = ["head", *(f"body.{index}" for index in range(blocks)), "tail"]
-    acts = ["head_act", *(f"body_acts.{index}" for index in range(blocks))]
-    names = {
-        f"body.{2 * place}.{kind}": f"{conv}.{kind}" for place, conv in enumerate(convs) for kind in ("weight", "bias")
-    }
-    return names | {f"body.{2 * place + 1}.weight": f"{act}.weight" for place, act in enumerate(acts)}
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,0 +1,1 @@
+"""The graph folder: any ONNX graph into the cheapest equal one."""
