@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,7 +171,7 @@ def _latencies(models: Mapping[str, ir.Model], scratch: Path) -> dict[str, float
     """Median milliseconds of each in ONNX Runtime on this machine, measured in turns."""
     import onnxruntime
 
-    runs: dict[str, Any] = {}
+    runs: dict[str, Callable[[], Any]] = {}
     for index, (name, model) in enumerate(models.items()):
         rounded = model.clone()
         round_weights(rounded.graph)
@@ -179,7 +180,7 @@ def _latencies(models: Mapping[str, ir.Model], scratch: Path) -> dict[str, float
         shapes = reference_inputs(model, LATENCY_SIDES) or reference_inputs(model)
         types = {str(value.name): (value.dtype or ir.DataType.FLOAT).numpy() for value in model.graph.inputs}
         feed = {key: np.random.default_rng(0).random(shape).astype(types[key]) for key, shape in shapes.items()}
-        runs[name] = lambda session=session, feed=feed: session.run(None, feed)
+        runs[name] = partial(session.run, None, feed)
     return {name: timing.median_s * 1e3 for name, timing in time_side_by_side(runs, seconds=3).items()}
 
 

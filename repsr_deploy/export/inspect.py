@@ -26,10 +26,11 @@ LONGEST_TEXT = 200
 
 
 def inspect_file(path: Path) -> dict[str, str]:
-    """Facts about a .safetensors checkpoint or an .onnx model, label -> text, in the order in which to show them.
+    """Facts about a checkpoint or an .onnx model, ours or foreign, label -> text, in the order in which to show them.
 
     Raises:
         ModelFileError: missing, damaged, or neither of the two.
+        UsageError: a foreign checkpoint, and spandrel, which recognises it, is not installed.
     """
     if is_foreign(path):
         return _inspect_foreign(path)
@@ -88,19 +89,12 @@ def _form(spec: NetSpec) -> str:
 
 
 def _inspect_model(path: Path) -> dict[str, str]:
-    import onnx
-
     from repsr_deploy.export.graph import picture_geometry, read_source
-    from repsr_deploy.folding.graph.cost import totals
-    from repsr_deploy.folding.graph.shapes import reference_inputs, reference_shapes
 
     with tempfile.TemporaryDirectory() as scratch:
         model, _ = read_source(path, Path(scratch))
-    written = onnx.load(path, load_external_data=False)
     info = ModelInfo.from_props(model.metadata_props)
     geometry = picture_geometry(model) if info is None else (info.scale, info.colour)
-    shapes = reference_shapes(model)
-    counted = totals(model, shapes)
     facts = {
         "kind": _model_kind(info, model),
         "network": str(model.graph.name) if info is None else info.name,
@@ -108,27 +102,46 @@ def _inspect_model(path: Path) -> dict[str, str]:
         "outputs": ", ".join(map(_signature, model.graph.outputs)),
     }
     if geometry is None:
-        reference = ", ".join(f"{name} {_dims(shape)}" for name, shape in reference_inputs(model).items())
-        facts["halo"] = "none: not a network from one picture to another"
-        facts["MACs"] = f"{counted.macs_per_lr_pixel:,.0f} for each pixel of the first input, with {reference}"
-        facts["parameters"] = f"{counted.parameters:,}"
+        facts["scale"] = "none: it does not make one picture from one"
     else:
         facts |= {"scale": f"x{geometry[0]}", "halo": _model_halo(path, info), "colour": geometry[1]}
-        facts |= _cost(counted.parameters, counted.macs_per_lr_pixel, geometry[0])
-    facts["nodes"] = f"{len(written.graph.node):,}"
-    unknown = [node for node in model.graph if any((output.name or "") not in shapes for output in node.outputs)]
-    if unknown:
-        facts["not counted"] = f"{len(unknown)} nodes of unknown output shape, the first {unknown[0].name!r}"
-    imports = ", ".join(f"{item.domain or 'ai.onnx'} {item.version}" for item in written.opset_import)
-    producer = f"{written.producer_name} {written.producer_version}".strip() or "not stated"
-    facts |= {"opset": f"{imports}; IR version {written.ir_version}", "producer": producer}
-    own = {} if info is None else info.psnr
-    history = [] if info is None else info.history
-    facts |= _origin(path, "" if info is None else info.data_licence, own, history)
+    facts |= _graph_cost(model, None if geometry is None else geometry[0])
+    producer = f"{model.producer_name or ''} {model.producer_version or ''}".strip()
+    facts |= {"opset": _opsets(path), "producer": producer or "not stated"}
+    if info is None:
+        facts |= _origin(path, "", {}, [])
+    else:
+        facts |= _origin(path, info.data_licence, info.psnr, info.history)
     if info is not None and info.proof:
         facts["proof"] = json.dumps(info.proof)
     foreign = {key: text for key, text in model.metadata_props.items() if not key.startswith(PREFIX)}
     return facts | {f"metadata {key}": textwrap.shorten(text, LONGEST_TEXT) for key, text in foreign.items()}
+
+
+def _graph_cost(model: ir.Model, scale: int | None) -> dict[str, str]:
+    from repsr_deploy.folding.graph.cost import totals
+    from repsr_deploy.folding.graph.shapes import reference_shapes
+
+    shapes = reference_shapes(model)
+    counted = totals(model, shapes)
+    if scale is None:
+        total = f"{counted.macs_per_lr_pixel:,.0f} for each pixel of the first input"
+        facts = {"parameters": f"{counted.parameters:,}", "MACs": total}
+    else:
+        facts = _cost(counted.parameters, counted.macs_per_lr_pixel, scale)
+    unknown = [node for node in model.graph if any((output.name or "") not in shapes for output in node.outputs)]
+    if unknown:
+        facts["MACs"] += f"; without {len(unknown)} nodes of unknown shape, the first {unknown[0].name!r}"
+    return facts | {"nodes": f"{counted.nodes:,}"}
+
+
+def _opsets(path: Path) -> str:
+    """As the file states them; a graph that was read is in a newer one."""
+    import onnx
+
+    proto = onnx.load(path, load_external_data=False)
+    imports = ", ".join(f"{item.domain or 'ai.onnx'} {item.version}" for item in proto.opset_import)
+    return f"{imports}; IR version {proto.ir_version}"
 
 
 def _model_kind(info: ModelInfo | None, model: ir.Model) -> str:
@@ -165,9 +178,7 @@ def _geometry(scale: int, halo: int | None, colour: str) -> dict[str, str]:
     return {"scale": f"x{scale}", "halo": reach, "colour": colour}
 
 
-def _cost(parameters: int, macs: float | None, scale: int) -> dict[str, str]:
-    if macs is None:
-        return {"parameters": f"{parameters:,}", "MACs": "not derivable from the graph"}
+def _cost(parameters: int, macs: float, scale: int) -> dict[str, str]:
     giga = macs * MACS_720P / scale**2 / 1e9
     return {"parameters": f"{parameters:,}", "MACs": f"{macs:,.0f} for each LR pixel; {giga:.2f} G for 1280x720 output"}
 

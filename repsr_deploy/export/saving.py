@@ -16,10 +16,12 @@ LARGEST_FILE_BYTES = 1_500_000_000
 
 
 def save_graph(model: ir.Model, path: Path) -> Path:
-    """Write a graph to `path`; weights above 1.5 GB go beside it, as NAME.onnx.data."""
+    """Write a graph to `path`, wherever its weights are now; above 1.5 GB they go beside it, as NAME.onnx.data."""
     tensors = (value.const_value for value in model.graph.initializers.values())
-    is_large = sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_FILE_BYTES
-    ir.save(model, path, external_data=f"{path.name}.data" if is_large else None)
+    if sum(tensor.nbytes for tensor in tensors if tensor is not None) > LARGEST_FILE_BYTES:
+        ir.save(model, path, external_data=f"{path.name}.data")
+    else:
+        ir.save(ir.external_data.load_to_model(model.clone()), path)
     return path
 
 

@@ -189,10 +189,7 @@ def compose(first: Conv, second: Conv, *, allow_border: bool = False) -> Conv:
     """
     rows, columns = first.strides
     stride = (rows * second.strides[0], columns * second.strides[1])
-    top, left, bottom, right = second.pads
-    pads = tuple(
-        a + b for a, b in zip(first.pads, (rows * top, columns * left, rows * bottom, columns * right), strict=True)
-    )
+    pads = chained_pads(first.pads, first.strides, second.pads)
     weight = _chained(second.weight_oihw, first.weight_oihw, first.strides)
     ones = None if first.ones_ohw is None else _chained_ones(second.weight_oihw, first.ones_ohw, first.strides)
 
@@ -213,6 +210,17 @@ def compose(first: Conv, second: Conv, *, allow_border: bool = False) -> Conv:
         if second.ones_ohw is not None:
             ones = ones + _dilated(second.ones_ohw[:, None], first.strides)[:, 0]
     return without_zero_ones(Conv(weight, second.bias_o, ones, pads, stride))
+
+
+def chained_pads(first: Pads, strides: tuple[int, int], second: Pads) -> Pads:
+    """Pads of a chain, first + strides * second."""
+    (rows, columns), (top, left, bottom, right) = strides, second
+    return first[0] + rows * top, first[1] + columns * left, first[2] + rows * bottom, first[3] + columns * right
+
+
+def widest_pads(first: Pads, second: Pads) -> Pads:
+    """Pads that reach as far as both."""
+    return max(first[0], second[0]), max(first[1], second[1]), max(first[2], second[2]), max(first[3], second[3])
 
 
 def _is_exact(first: Conv, second: Conv) -> bool:
@@ -268,7 +276,7 @@ def add(first: Conv, second: Conv) -> Conv:
             f"branches {first} with pads {first.pads} and {second} with pads {second.pads} give images of other sizes"
         )
     wide, narrow = (first, second) if first.kernel >= second.kernel else (second, first)
-    pads = tuple(max(a, b) for a, b in zip(wide.pads, narrow.pads, strict=True))
+    pads = widest_pads(wide.pads, narrow.pads)
     wide, narrow = widened(wide, pads), widened(narrow, pads)
     ones = wide.ones_ohw if narrow.ones_ohw is None else narrow.ones_ohw
     if wide.ones_ohw is not None and narrow.ones_ohw is not None:
@@ -322,7 +330,7 @@ def settled(operator: Conv) -> Conv:
 
 
 def with_shift(operator: Conv) -> tuple[Conv, Tensor] | None:
-    """The same operator and a shift, I values, so that it is weight * (x - shift), zero-padded, + bias; None if none is.
+    """The same operator and a shift, I values, as weight * (x - shift), zero-padded, + bias; None where no shift is.
 
     More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too.
     """

@@ -100,6 +100,8 @@ def _operator_cost(operator: Operator, read: int, written: int, area: int) -> Co
     if operator.kind == "diagonal":
         steps = operator.has_scale + operator.has_bias
         return Cost(operator.macs * area, steps * (read + written), steps)
+    if operator.kind == "select":
+        return Cost(0, 2 * written, 1)
     cost = Cost(operator.macs * area, read + written, 1)
     if operator.ones == "shift":
         cost = cost + Cost(0, 2 * read, 1)
@@ -114,10 +116,10 @@ def totals(model: ir.Model, shapes: Shapes) -> Totals:
     graph = model.graph
     area = max(1, pixels(graph.inputs[0], shapes)) if len(shapes.get(graph.inputs[0].name or "", ())) == 4 else 1
     weights = (value.const_value for value in graph.initializers.values())
-    floats = (tensor for tensor in weights if tensor is not None and tensor.dtype.is_floating_point())
+    floats = (item for item in weights if item is not None and item.dtype.is_floating_point() and item.shape.rank() > 0)
     return Totals(
         nodes=sum(1 for _ in graph),
-        parameters=sum(math.prod(int(side) for side in tensor.shape) for tensor in floats),
+        parameters=sum(tensor.size for tensor in floats),
         macs_per_lr_pixel=sum(_node_macs(node, shapes) for node in graph) / area,
         activations_per_lr_pixel=sum(size(output, shapes) for node in graph for output in node.outputs) / area,
     )

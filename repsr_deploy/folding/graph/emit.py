@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -83,6 +84,8 @@ class _Writer:
         numbers = operator.numbers()
         if operator.kind == "diagonal":
             return self._diagonal(base, numbers)
+        if operator.kind == "select":
+            return self._select(base, numbers)
         numbers = trimmed(settled(numbers))
         self.said.append(str(numbers))
         if numbers.ones_ohw is None:
@@ -106,9 +109,19 @@ class _Writer:
             base = self._node("Add", [base, self._weight(_plane(shift), "shift")], "shifted")
         return base
 
-    def _conv(
-        self, base: ir.Value, weight: Tensor, bias: Tensor | None, like: Conv, name: str = "conv"
-    ) -> ir.Value:
+    def _select(self, base: ir.Value, numbers: Conv) -> ir.Value:
+        index = numbers.weight_oihw[:, :, 0, 0].argmax(dim=1).numpy()
+        self.said.append("channels")
+        start, end = int(index[0]), int(index[-1]) + 1
+        if not np.array_equal(index, np.arange(start, end)):
+            return self._node("Gather", [base, self._constant(index, "channels")], "chosen", {"axis": 1})
+        bounds = [
+            self._constant(np.array([number], np.int64), name)
+            for number, name in ((start, "start"), (end, "end"), (1, "axis"))
+        ]
+        return self._node("Slice", [base, *bounds], "slice")
+
+    def _conv(self, base: ir.Value, weight: Tensor, bias: Tensor | None, like: Conv, name: str = "conv") -> ir.Value:
         dense = weight.detach().numpy()
         groups = blocks(dense)
         rows, columns = lattice((dense != 0).any(axis=(0, 1)))
@@ -140,7 +153,7 @@ class _Writer:
         kind: str,
         inputs: list[ir.Value],
         name: str,
-        attributes: Mapping[str, object] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         dtype: ir.DataType | None = None,
     ) -> ir.Value:
         unique = self._unique(name)

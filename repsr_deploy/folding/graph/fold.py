@@ -11,8 +11,9 @@ from onnx_ir.passes import common as passes
 
 from repsr_deploy.folding.graph.cost import Objective, total_cost, weigh
 from repsr_deploy.folding.graph.emit import emit
-from repsr_deploy.folding.graph.linear import Shapes, is_constant, terms_of
+from repsr_deploy.folding.graph.linear import is_constant, terms_of
 from repsr_deploy.folding.graph.plan import Plan, Planner
+from repsr_deploy.folding.graph.read import remove_pass_through
 from repsr_deploy.folding.graph.shapes import reference_shapes
 from repsr_deploy.folding.graph.shuffle import move_before_shuffles
 from repsr_deploy.folding.graph.skip import join_nearest_skips
@@ -82,7 +83,7 @@ def _folded(model: ir.Model, objective: Objective, *, allow_border: bool) -> Gra
     return GraphFold(model, tuple(sorted(sites, key=lambda site: site.outcome)))
 
 
-def _separate(graph: ir.Graph, shapes: Shapes) -> None:
+def _separate(graph: ir.Graph, shapes: dict[str, tuple[int, ...]]) -> None:
     """Give every linear reader of a cheap value a node of its own, which it may absorb; `_tidy` merges what is left."""
     for node in list(graph):
         if len(node.outputs) != 1 or node.op_type not in _CHEAP or node.outputs[0].is_graph_output():
@@ -110,7 +111,7 @@ _CHEAP = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Neg", "Pa
 
 def _tidy(model: ir.Model) -> None:
     passes.CommonSubexpressionEliminationPass()(model)
-    passes.IdentityEliminationPass()(model)
+    remove_pass_through(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     model.graph.sort()
 

@@ -98,7 +98,7 @@ def _conv(node: ir.Node, _value: ir.Value, _shapes: Shapes) -> Terms | None:
     if bias is not None and not is_constant(bias):
         return None
     assert weight.const_value is not None
-    out_channels, group_in, *kernel = (int(size) for size in weight.const_value.shape)
+    out_channels, group_in, *kernel = weight.const_value.shape.numpy()
     if len(kernel) != 2:
         return None
     strides = cast("tuple[int, int]", _ints(node, "strides", (1, 1)))
@@ -163,8 +163,8 @@ def _batch_norm(node: ir.Node, _value: ir.Value, shapes: Shapes) -> Terms | None
 def _per_channel(constant: ir.Value, count: int) -> Tensor | None:
     """A constant that is the same at every pixel, as C numbers; None if it varies."""
     assert constant.const_value is not None
-    shape = tuple(int(size) for size in constant.const_value.shape)
-    padded = (1,) * (4 - len(shape)) + shape
+    shape = constant.const_value.shape.numpy()
+    padded = (*[1] * (4 - len(shape)), *shape)
     if len(shape) > 4 or padded[0] != 1 or padded[2:] != (1, 1) or padded[1] not in (1, count):
         return None
     return tensor(constant).reshape(-1).expand(count).contiguous()
@@ -224,7 +224,7 @@ def _select(image: ir.Value, index: Sequence[int], shapes: Shapes, rule: str) ->
     count = channels(image, shapes)
     operator = Operator(
         rule=rule,
-        kind="conv",
+        kind="select" if min(index) >= 0 else "conv",
         out_channels=len(index),
         in_channels=count,
         taps=POINT,

@@ -19,8 +19,8 @@ from repsr_deploy.errors import FoldError
 from repsr_deploy.folding import algebra
 from repsr_deploy.folding.algebra import Conv, Pads
 
-Kind = Literal["identity", "diagonal", "conv"]
-"""`diagonal`: each channel times a number plus a number; `identity`: nothing at all."""
+Kind = Literal["identity", "diagonal", "select", "conv"]
+"""`identity`: nothing at all; `diagonal`: each channel times a number plus a number; `select`: some of the channels."""
 Taps = NDArray[np.bool_]
 
 
@@ -70,7 +70,7 @@ class Operator:
     @property
     def macs(self) -> int:
         """Multiply-adds for each pixel of the output."""
-        if self.kind == "identity":
+        if self.kind in ("identity", "select"):
             return 0
         if self.kind == "diagonal":
             return self.out_channels if self.has_scale else 0
@@ -141,11 +141,7 @@ def compose(first: Operator, second: Operator, *, allow_border: bool) -> Operato
     exact = not second.reads_outside or _is_exact(first, second)
     if not exact and not allow_border:
         raise FoldError(f"{first.rule} before the padded {second.rule} folds exactly in the interior only")
-    rows, columns = first.strides
-    top, left, bottom, right = second.pads
-    pads = tuple(
-        a + b for a, b in zip(first.pads, (rows * top, columns * left, rows * bottom, columns * right), strict=True)
-    )
+    pads = algebra.chained_pads(first.pads, first.strides, second.pads)
     pointwise = second.reads_outside and first.is_pointwise
     taps = _spread(second.taps, first.taps, first.strides)
     has_bias = second.has_bias if pointwise else first.has_bias or second.has_bias or second.ones != "none"
@@ -154,12 +150,12 @@ def compose(first: Operator, second: Operator, *, allow_border: bool) -> Operato
         has_bias, ones = True, "none"
     return Operator(
         rule=f"{first.rule}*{second.rule}",
-        kind="diagonal" if first.kind == second.kind == "diagonal" else "conv",
+        kind=first.kind if first.kind == second.kind else "conv",
         out_channels=second.out_channels,
         in_channels=first.in_channels,
         taps=taps,
         pads=pads,
-        strides=(rows * second.strides[0], columns * second.strides[1]),
+        strides=(first.strides[0] * second.strides[0], first.strides[1] * second.strides[1]),
         groups=math.gcd(first.groups, second.groups),
         has_scale=first.has_scale or second.has_scale,
         has_bias=has_bias,
@@ -206,8 +202,8 @@ def add(first: Operator, second: Operator) -> Operator:
     """
     if first.strides != second.strides or _shrinkage(first) != _shrinkage(second):
         raise FoldError(f"{first.rule} and {second.rule} step or pad differently")
-    pads = tuple(max(a, b) for a, b in zip(first.pads, second.pads, strict=True))
-    diagonal = "conv" not in (first.kind, second.kind)
+    pads = algebra.widest_pads(first.pads, second.pads)
+    diagonal = {first.kind, second.kind} <= {"identity", "diagonal"}
     return Operator(
         rule=f"{first.rule} + {second.rule}",
         kind="diagonal" if diagonal else "conv",

@@ -105,7 +105,8 @@ class Planner:
         first = sink.producer()
         assert first is not None
         nodes, inside = [first], {first}
-        queue = self._sources(first)
+        needed = any(output.uses() or output.is_graph_output() for output in first.outputs if output is not sink)
+        queue = set[ir.Node]() if needed else self._sources(first)  # the other parts of a Split need what it reads, too
         while queue:
             node = max(queue, key=lambda item: self._place[item])  # what reads a value comes before what makes it
             queue.discard(node)
@@ -211,7 +212,7 @@ class Planner:
         for base, operator in self._terms[value]:
             longer: list[Form] = []
             for form in forms:
-                for part in self._forms(base, cone):
+                for part in self._forms(base, cone)[: 1 if _is_part_of_shared(value, base) else None]:
                     try:
                         terms = self._joined(form, part, operator)
                     except FoldError as error:
@@ -235,6 +236,15 @@ class Planner:
 
 def _has_chain(form: Form) -> bool:
     return form.terms is not None and any(operator.is_chain for operator in form.terms.values())
+
+
+def _is_part_of_shared(value: ir.Value, base: ir.Value) -> bool:
+    """Whether `value` is some channels of `base`, and others are wanted elsewhere: computing it alone saves nothing."""
+    node = value.producer()
+    assert node is not None
+    if node.op_type not in ("Split", "Slice", "Gather"):
+        return False
+    return len(base.uses()) > 1 or sum(bool(output.uses()) for output in node.outputs) > 1
 
 
 def _inputs(node: ir.Node) -> Iterable[ir.Value]:

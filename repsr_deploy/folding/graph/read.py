@@ -42,7 +42,7 @@ def read_graph(path: Path) -> ir.Model:
     infer_or_explain(model, path)
     if model.opset_imports[""] < OPSET:
         convert(model, path)
-    _remove_pass_through(model.graph)
+    remove_pass_through(model.graph)
     new = fold_constants(model)
     passes.RemoveUnusedNodesPass()(model)
     check_finite((model.graph.initializers[name] for name in new if name in model.graph.initializers), path)
@@ -151,7 +151,7 @@ def _name_nodes(graph: ir.Graph) -> None:
         taken.add(node.name)
 
 
-def _remove_pass_through(graph: ir.Graph) -> None:
+def remove_pass_through(graph: ir.Graph) -> None:
     """Remove the main graph's `Identity` nodes and the `Dropout` nodes that are off, keeping the outputs' names."""
     for node in graph:
         source, value = node.inputs[0] if node.inputs else None, node.outputs[0]
