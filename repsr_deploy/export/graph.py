@@ -143,7 +143,10 @@ def read_source(source: Path, scratch: Path) -> tuple[ir.Model, tuple[str, ...]]
             model.graph.name = source.stem
         return model, ()
     from repsr_deploy.export.zoo import load_foreign, to_onnx
+    from repsr_deploy.state_file import SUFFIXES
 
+    if source.suffix.lower() not in SUFFIXES:
+        raise ModelFileError(f"{source} is of an unknown kind; expected {', '.join(('.onnx', *SUFFIXES))}")
     net = load_foreign(source)
     to_onnx(net, scratch / "source.onnx")
     model = read_graph(scratch / "source.onnx")

@@ -169,8 +169,13 @@ def _signature(value: ir.Value) -> str:
 
 
 def _dims(dims: Sequence[int | ir.SymbolicDim]) -> str:
-    names = (dim if isinstance(dim, int) else dim.value for dim in dims)
-    return " x ".join("?" if name is None else str(name) for name in names) or "scalar"
+    return " x ".join(map(_dim, dims)) or "scalar"
+
+
+def _dim(dim: int | ir.SymbolicDim) -> str:
+    """A number, the file's name for a free one, or `?`; `unk__2` are names that ONNX's shape inference makes up."""
+    name = str(dim if isinstance(dim, int) else dim.value)
+    return "?" if name == "None" or name.startswith("unk__") else name
 
 
 def _geometry(scale: int, halo: int | None, colour: str) -> dict[str, str]:

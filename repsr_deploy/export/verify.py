@@ -13,8 +13,9 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from repsr_deploy.checkpoint import is_checkpoint, load_checkpoint
+from repsr_deploy.checkpoint import is_checkpoint, is_foreign, load_checkpoint
 from repsr_deploy.errors import ModelFileError, ProofError, UsageError
+from repsr_deploy.export.zoo import load_foreign
 from repsr_deploy.folding.graph.compare import error_histogram, histogram_line
 from repsr_deploy.folding.graph.compare_probes import (
     Sides,
@@ -97,7 +98,7 @@ class Verdict:
 def verify_files(
     a: Path, b: Path, *, tolerance: float = TOLERANCES["store"], photographs: Mapping[str, Tensor] | None = None
 ) -> Verdict:
-    """Compare two files, each an .onnx model or one of our .safetensors checkpoints, evaluated in float64.
+    """Compare two files, each an .onnx model or a checkpoint, ours or of another project, evaluated in float64.
 
     A checkpoint runs in the form that it is stored in, trained or folded. The default tolerance allows for weights that
     were rounded to float32 when they were folded.
@@ -118,6 +119,8 @@ def open_model(path: Path) -> ImageModel:
         ModelFileError: neither a model nor a checkpoint, or damaged.
         FoldError: a node of a model cannot be evaluated.
     """
+    if is_foreign(path):
+        return _open_foreign(path)
     return _open_checkpoint(path) if is_checkpoint(path) else _open_graph(path)
 
 
@@ -178,6 +181,18 @@ def _open_checkpoint(path: Path) -> ImageModel:
         channels=spec.colours,
         scale=Fraction(spec.scale),
         halo=spec.halo,
+    )
+
+
+def _open_foreign(path: Path) -> ImageModel:
+    net = load_foreign(path)
+    return ImageModel(
+        name=f"{path.name} ({net.architecture})",
+        run=torch.no_grad()(net.module.double()),
+        channels=net.in_channels,
+        scale=Fraction(net.scale),
+        halo=None,
+        multiple=net.multiple_of,
     )
 
 

@@ -56,7 +56,7 @@ def fold_graph(model: ir.Model, objective: Objective = "macs", *, allow_border: 
         objective: what is to be saved.
         allow_border: also fold what is exact in the interior only.
     """
-    folds = [_folded(start, objective, allow_border=allow_border) for start in _starts(model)]
+    folds = (_folded(start, objective, allow_border=allow_border) for start in _starts(model))
     order = weigh(objective)
     return min(folds, key=lambda fold: order(total_cost(fold.model.graph, reference_shapes(fold.model))))
 

@@ -120,6 +120,7 @@ def _conv(node: ir.Node, _value: ir.Value, _shapes: Shapes) -> Terms | None:
         strides=strides,
         groups=groups,
         has_bias=bias is not None and bool(array(bias).any()),
+        onto=out_channels <= group_in * groups,
         numbers=lambda: algebra.conv(
             tensor(weight),
             None if bias is None else tensor(bias),

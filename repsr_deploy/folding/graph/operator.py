@@ -180,7 +180,7 @@ def _ones(first: Operator, second: Operator) -> Literal["none", "shift", "field"
     if not first.has_bias and first.ones == "none":
         return second.ones
     alone = second.ones == "none" and first.ones == "none"
-    return "shift" if alone and first.onto and first.out_channels <= first.in_channels else "field"
+    return "shift" if alone and first.onto else "field"
 
 
 def _spread(second: Taps, first: Taps, strides: tuple[int, int]) -> Taps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,7 +23,11 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 Weights = Literal["random", "zero", "dirac", "dead", "sobel", "sparse"]
-"""`dirac`: output channel i is input channel i; `dead`: a random half of the channels is zero; `sparse`: half of all."""
+"""`dirac`: output i is input i; `dead`: a random half of the output channels is zero; `sparse`: half of all numbers."""
+Arithmetic = Literal["Add", "Sub", "Mul", "Div"]
+Shape = Literal["()", "1", "111", "C11", "1C11", "1111"]
+"""Of a constant, a letter or digit for each dimension, C being the channels."""
+Via = Literal["Split", "Slice", "Gather"]
 Join = Literal["Add", "Sum", "Mean", "Sub", "Mul", "Concat"]
 SOBEL = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float32)
 
@@ -182,9 +187,9 @@ class Norm(Layer):
 class Constant(Layer):
     """An image and a constant: `op` with the constant on the `left` or right."""
 
-    op: Literal["Add", "Sub", "Mul", "Div"]
+    op: Arithmetic
     left: bool = False
-    shape: Literal["()", "1", "111", "C11", "1C11", "1111"] = "C11"
+    shape: Shape = "C11"
     zero: bool = False
     shared: bool = False
 
@@ -235,7 +240,7 @@ class Parts(Layer):
     sizes: tuple[int, ...]
     branches: tuple[tuple[Layer, ...], ...]
     order: tuple[int, ...]
-    via: Literal["Split", "Slice", "Gather"] = "Split"
+    via: Via = "Split"
     join: Join = "Concat"
 
     def write(self, build: Builder, image: Image) -> Image:
@@ -246,8 +251,8 @@ class Parts(Layer):
     def _parts(self, build: Builder, image: Image) -> list[Image]:
         if self.via == "Split":
             return build.nodes_of("Split", [image.name, build.sizes(*self.sizes)], self.sizes, axis=1)
-        starts = np.cumsum([0, *self.sizes])
-        ranges = [list(range(start, end)) for start, end in zip(starts, starts[1:], strict=False)]
+        limits = itertools.accumulate(self.sizes, initial=0)
+        ranges = [list(range(start, end)) for start, end in itertools.pairwise(limits)]
         return [Select(tuple(index), self.via).write(build, image) for index in ranges]
 
     @property
@@ -304,7 +309,7 @@ class Pad(Layer):
         top, left, bottom, right = self.pads
         inputs = [image.name, build.sizes(0, 0, top, left, 0, 0, bottom, right)]
         if self.value:
-            inputs.append(build.constant(np.float32(self.value).reshape(())))
+            inputs.append(build.constant(np.array(self.value, np.float32)))
         return build.node("Pad", inputs, image.channels, mode=self.mode)
 
     @property
@@ -460,16 +465,16 @@ def divided(draw: Draw, amount: int) -> Pair:
 
 @st.composite
 def networks(draw: Draw) -> Network:
-    """Networks of up to four regions between things that are not linear."""
+    """Networks of one or two regions, with what is not linear inside and between them."""
     channels = number(draw, 1, 4)
     layers: list[Layer] = []
     count = channels
-    for _ in range(number(draw, 1, 3)):
+    for _ in range(number(draw, 1, 2)):
         out = number(draw, 1, 6)
         change = pick(draw, 0, 0, -2, 1)
         layers += chain(draw, count, out, (change, change), depth=2)
         count = out
-        kind = pick(draw, "", "Relu", "PRelu", "Sigmoid", "Mul", "Residual", "Shuffle", "Nearest", "Output")
+        kind = pick(draw, "", "Relu", "PRelu", "Sigmoid", "Mul", "Residual", "Shuffle", "Nearest", "Output", "Strided")
         if kind == "Output":
             layers.append(Output())
         elif kind in ("Relu", "PRelu", "Sigmoid"):
@@ -483,7 +488,7 @@ def networks(draw: Draw) -> Network:
             layers.append(Nearest())
         elif kind == "Shuffle" and reach(layers)[1] >= 1:
             layers += [Conv(4 * count, (3, 3), (1, 1, 1, 1)), Shuffle()]
-        elif chance(draw, 0.2):
+        elif kind == "Strided":
             layers.append(strided(draw, count, count))
     return Network(channels, tuple(layers), number(draw, 0, 1 << 16))
 
@@ -500,13 +505,11 @@ def strided(draw: Draw, channels: int, out: int) -> Layer:
     return Branches(branches(draw, channels, out, (0, 0), 0, number(draw, 1, 3), 2), pick(draw, "Add", "Sum", "Mean"))
 
 
-def chain(
-    draw: Draw, channels: int, out: int, change: Pair, depth: int = 0, stride: int = 1
-) -> tuple[Layer, ...]:
+def chain(draw: Draw, channels: int, out: int, change: Pair, depth: int = 0, stride: int = 1) -> tuple[Layer, ...]:
     """Layers from `channels` to `out` channels, by `change` pixels larger, of which the last one has the stride."""
     layers: list[Layer] = []
     left = list(change)
-    for _ in range(number(draw, 0, 3)):
+    for _ in range(number(draw, 0, 3 if depth else 2)):
         layer, channels, grown = step(draw, channels, depth)
         layers.append(layer)
         left = [side - more for side, more in zip(left, grown, strict=True)]
@@ -562,9 +565,10 @@ def window(draw: Draw, channels: int, out: int, stride: int = 1) -> tuple[Layer,
     sign = {"full": 1, "valid": -1, "VALID": -1}.get(scheme, 0)
     common = math.gcd(channels, out)
     groups = 1 if not chance(draw, 0.3) else pick(draw, *(item for item in range(1, common + 1) if common % item == 0))
-    kinds: tuple[Weights, ...] = ("random", "random", "random", "zero", "dirac", "dead", "sparse")
-    weights: Weights = "sobel" if kernel == (3, 3) and chance(draw, 0.15) else pick(draw, *kinds)
-    bias, shared = not chance(draw, 0.3), chance(draw, 0.15)
+    weights: Weights = "random"
+    if chance(draw, 0.2):
+        weights = pick(draw, "zero", "dirac", "dead", "sparse", *(("sobel",) if kernel == (3, 3) else ()))
+    bias, shared = not chance(draw, 0.3), chance(draw, 0.1)
     layer = Conv(out, kernel, pads, (stride, stride), dilations, groups, bias, weights, shared)
     return layer, (sign * extents[0], sign * extents[1])
 
@@ -577,13 +581,8 @@ def step(draw: Draw, channels: int, depth: int) -> tuple[Layer, int, Pair]:
         out = number(draw, 1, 6)
         layer, grown = window(draw, channels, out)
         return layer, out, grown
-    if kind == "branches":
-        join: Join = pick(draw, "Add", "Add", "Sum", "Mean", "Sub")
-        return Branches(branches(draw, channels, channels, (0, 0), depth - 1, number(draw, 1, 4)), join), channels, (0, 0)
-    if kind == "concat":
-        sizes = [number(draw, 1, 3) for _ in range(number(draw, 1, 3))]
-        parts = tuple(chain(draw, channels, size, (0, 0), depth - 1) for size in sizes)
-        return Branches(parts, "Concat"), sum(sizes), (0, 0)
+    if kind in ("branches", "concat"):
+        return parallel(draw, channels, depth, kind)
     if kind == "parts" and channels > 1:
         return divided_channels(draw, channels, depth)
     if kind == "select":
@@ -593,6 +592,17 @@ def step(draw: Draw, channels: int, depth: int) -> tuple[Layer, int, Pair]:
         (top, bottom), (left, right) = divided(draw, kernel[0] - 1), divided(draw, kernel[1] - 1)
         return Average(kernel, (top, left, bottom, right), include_pad=not chance(draw, 0.3)), channels, (0, 0)
     return plain(draw, kind), channels, (0, 0)
+
+
+def parallel(draw: Draw, channels: int, depth: int, kind: str) -> tuple[Layer, int, Pair]:
+    """Branches of the same image, added up or side by side."""
+    if kind == "concat":
+        sizes = [number(draw, 1, 3) for _ in range(number(draw, 1, 3))]
+        parts = tuple(chain(draw, channels, size, (0, 0), depth - 1) for size in sizes)
+        return Branches(parts, "Concat"), sum(sizes), (0, 0)
+    join: Join = pick(draw, "Add", "Add", "Sum", "Mean", "Sub")
+    parts = branches(draw, channels, channels, (0, 0), depth - 1, number(draw, 1, 4))
+    return Branches(parts, join), channels, (0, 0)
 
 
 def plain(draw: Draw, kind: str) -> Layer:
@@ -605,8 +615,8 @@ def plain(draw: Draw, kind: str) -> Layer:
         return Activation(pick(draw, "Relu", "PRelu", "Sigmoid"))
     if kind == "output":
         return Output()
-    shape = pick(draw, "C11", "1C11", "()", "1", "111", "1111")
-    op = pick(draw, "Add", "Sub", "Mul", "Div")
+    shape: Shape = pick(draw, "C11", "1C11", "()", "1", "111", "1111")
+    op: Arithmetic = pick(draw, "Add", "Sub", "Mul", "Div")
     return Constant(op, chance(draw, 0.4), shape, chance(draw, 0.2), chance(draw, 0.3))
 
 
@@ -615,7 +625,7 @@ def divided_channels(draw: Draw, channels: int, depth: int) -> tuple[Layer, int,
     first = number(draw, 1, channels - 1)
     sizes = (first, channels - first)
     order = pick(draw, (0, 1), (1, 0), (1, 0, 1))
-    via = pick(draw, "Split", "Slice", "Gather")
+    via: Via = pick(draw, "Split", "Slice", "Gather")
     join: Join = pick(draw, "Concat", "Concat", "Add")
     outs = sizes if join == "Concat" else (first, first)
     inner = tuple(chain(draw, size, out, (0, 0), depth - 1) for size, out in zip(sizes, outs, strict=True))

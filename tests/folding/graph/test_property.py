@@ -24,6 +24,7 @@ from repsr_deploy.folding.graph.cost import MACS_PER_VALUE, Objective
 from repsr_deploy.folding.graph.emit import round_weights
 from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.graph.fold import fold_graph
+from repsr_deploy.folding.graph.linear import is_constant
 from repsr_deploy.folding.graph.read import read_graph
 from repsr_deploy.folding.graph.shapes import reference_shapes
 from tests.folding.graph.grammar import INPUT, Network, networks, reach
@@ -36,8 +37,6 @@ ROUNDED = 1e-4
 """Of the output's range, in float32."""
 SIDES = ((21, 27), (25, 19))
 PASSES = 4
-OF_SHAPES = ("Shape", "Concat", "ConstantOfShape")
-"""Operators that make an image of ones; the border counts as its convolution and its addition."""
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +50,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     derandomize=EXAMPLES == 300,
     database=None,
     print_blob=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
 @given(network=networks())
 def test_a_folded_network_is_the_same_function(network: Network, path: Path) -> None:
-    """The first odd seed takes one objective, the other the other; both are folded with the border allowed, too."""
+    """The lowest bit of the seed is the objective; the next, whether to fold with the border allowed, too."""
     path.write_bytes(network.build().SerializeToString())
     model = read_graph(path)
     objective = OBJECTIVES[network.seed % 2]
@@ -71,8 +70,9 @@ def test_a_folded_network_is_the_same_function(network: Network, path: Path) -> 
 
     if network.is_regular:
         assert price(folded.model, objective) <= price(model, objective), said(model, folded.model)
-    comes_to_rest(folded.model, objective)
-    interior_is_exact(network, model, fold_graph(model, objective, allow_border=True).model)
+        comes_to_rest(folded.model, objective)
+    if network.seed // 2 % 2:
+        interior_is_exact(network, model, fold_graph(model, objective, allow_border=True).model)
     runs_rounded(model, folded.model, images(network.channels, SIDES[0]))
 
 
@@ -91,7 +91,7 @@ def error(actual: Tensor, expected: Tensor) -> float:
 def interior_is_exact(network: Network, model: ir.Model, folded: ir.Model) -> None:
     """Beyond the reach of the border, folds that are allowed to change it are exact, too."""
     halo, _ = reach(network.layers)
-    sides = (2 * halo + 9, 2 * halo + 13)
+    sides = (2 * halo + 25, 2 * halo + 27)
     image = images(network.channels, sides)
     before, after = evaluate(model, image), evaluate(folded, image)
     for name, expected in before.items():
@@ -138,29 +138,26 @@ def said(before: ir.Model, after: ir.Model) -> str:
 
 def price(model: ir.Model, objective: Objective) -> int:
     """Counted apart from the folder's own cost model, which only estimates."""
-    return sum(kind not in OF_SHAPES for kind in operators(model)) if objective == "nodes" else work(model)
-
-
-def work(model: ir.Model) -> int:
-    """Multiply-adds, and values moved at their price, for the reference input."""
     shapes = reference_shapes(model)
-    total = 0
-    for node in model.graph:
-        if len(shapes[str(node.outputs[0].name)]) != 4:
-            continue
-        written = sum(math.prod(shapes[str(value.name)]) for value in node.outputs)
-        read = sum(math.prod(shapes[str(v.name)]) for v in node.inputs if v is not None and v.const_value is None)
-        if node.op_type in ("Slice", "Gather"):
-            read = written
-        total += MACS_PER_VALUE * (read + written) + written * taps(node)
-    return total
+    images = [node for node in model.graph if len(shapes[str(node.outputs[0].name)]) == 4]
+    return len(images) if objective == "nodes" else sum(work(node, shapes) for node in images)
+
+
+def work(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Multiply-adds, and values moved at their price, for the reference input."""
+    written = sum(math.prod(shapes[str(value.name)]) for value in node.outputs)
+    read = sum(math.prod(shapes[str(item.name)]) for item in node.inputs if item is not None and not is_constant(item))
+    if node.op_type in ("Slice", "Gather"):
+        read = written
+    return MACS_PER_VALUE * (read + written) + written * taps(node)
 
 
 def taps(node: ir.Node) -> int:
     """Multiply-adds for each number that a node writes."""
     if node.op_type == "Conv":
         weight = node.inputs[1]
-        assert weight is not None and weight.shape is not None
+        assert weight is not None
+        assert weight.shape is not None
         return math.prod(weight.shape.numpy()[1:])
     if node.op_type == "AveragePool":
         return math.prod(node.attributes["kernel_shape"].as_ints())
