@@ -24,6 +24,7 @@ from repsr_deploy.files import file_sha256, write_text
 from repsr_deploy.folding.graph.calibrate import REASON, image_factors
 from repsr_deploy.folding.graph.compare import GraphProof, prove_graphs
 from repsr_deploy.folding.graph.cost import totals
+from repsr_deploy.folding.graph.cut import Cut, cut
 from repsr_deploy.folding.graph.emit import round_weights
 from repsr_deploy.folding.graph.fold import GraphFold, Site, fold_graph
 from repsr_deploy.folding.graph.read import read_graph
@@ -69,6 +70,9 @@ def export_graph(
 ) -> GraphReport:
     """Fold a graph, prove the fold, and write it; `out` appears only after every check has passed.
 
+    At operators that cannot be evaluated in float64 (`folding.graph.cut`) the graph is cut: the rest is folded and
+    proved with what they give as free inputs and what they read as outputs, and they are put back as they were.
+
     Args:
         source: an .onnx file, or a checkpoint of an architecture that spandrel knows.
         out: .onnx; or .pth or .safetensors for a Compact checkpoint, where the folded network has that form.
@@ -87,23 +91,26 @@ def export_graph(
     """
     check_outputs(source, out, proof)
     with tempfile.TemporaryDirectory() as scratch:
-        before, notes = read_source(source, Path(scratch))
+        whole, notes = read_source(source, Path(scratch))
         measured = None
         if calibration:
-            before, measured = calibrate_graph(before, calibration)
+            whole, measured = calibrate_graph(whole, calibration)
+        parts = cut(whole)
+        before = whole if parts is None else parts.model
         fold, latency = _chosen(before, objective, Path(scratch), allow_border=allow_border)
         fold = _with_factors(fold, {} if measured is None else measured["factors"])
+        fold = GraphFold(fold.model, (*fold.sites, *_stops(parts)))
         rounded = fold.model.clone()
         round_weights(rounded.graph)
         stored = save_graph(rounded, Path(scratch) / "folded.onnx")
-        info = _describe(before, rounded, stored, source)
+        info = _describe(before, rounded, stored, source) if parts is None else None
         report = prove_graphs(
             before,
             fold.model,
             halo=None if info is None else info.halo,
             costs=(totals(before, reference_shapes(before)), totals(rounded, reference_shapes(rounded))),
             sites=fold.sites,
-            kept=[f"{site.value}: {site.reason}" for site in fold.sites if site.outcome == "kept"],
+            kept=[f"{site.value or site.rule}: {site.reason}" for site in fold.sites if site.outcome == "kept"],
             photographs=probes,
             border_allowed=allow_border,
             stored=stored,
@@ -112,7 +119,7 @@ def export_graph(
             entry = {"stage": "fold", "source_sha256": file_sha256(source), "version": __version__}
             history = [*info.history, {**entry, "objective": objective, "calibration": measured}]
             info = replace(info, proof=report.summary(), history=history)
-        _write(rounded, info, out)
+        _write(rounded if parts is None else parts.splice(rounded), info, out)
     if proof is not None:
         write_text(proof, report.to_json())
     return GraphReport(proof=report, info=info, notes=notes, latency_ms=latency, calibration=measured)
@@ -126,7 +133,17 @@ def plan_sites(source: Path) -> tuple[Site, ...]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         model, _ = read_source(source, Path(scratch))
-        return _with_factors(fold_graph(model), {}).sites
+        parts = cut(model)
+        fold = _with_factors(fold_graph(model if parts is None else parts.model), {})
+        return (*fold.sites, *_stops(parts))
+
+
+def _stops(parts: Cut | None) -> tuple[Site, ...]:
+    """Where folding stopped."""
+    lines = () if parts is None else parts.stopped
+    return tuple(
+        Site(value="", outcome="kept", rule="stop", reason=line, nodes_before=1, nodes_after=1) for line in lines
+    )
 
 
 def read_source(source: Path, scratch: Path) -> tuple[ir.Model, tuple[str, ...]]:

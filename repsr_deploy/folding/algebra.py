@@ -27,6 +27,9 @@ from repsr_deploy.errors import FoldError
 BORDER_TOLERANCE = 1e-12
 """Two values outside the image are the same if they differ by this little: rounding of float64."""
 
+LARGEST_CANCELLATION = 100.0
+"""How much larger the products of a kernel and a shift may be than their sum: as many times float32 rounds worse."""
+
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right, as in ONNX; negative numbers crop."""
 
@@ -332,7 +335,8 @@ def settled(operator: Conv) -> Conv:
 def with_shift(operator: Conv) -> tuple[Conv, Tensor] | None:
     """The same operator and a shift, I values, as weight * (x - shift), zero-padded, + bias; None where no shift is.
 
-    More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too.
+    More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too. And
+    less: a shift so large that little but rounding is left of x - shift is none.
     """
     settled_ones = settled(operator)
     if settled_ones.ones_ohw is None:
@@ -342,6 +346,9 @@ def with_shift(operator: Conv) -> tuple[Conv, Tensor] | None:
     outer[inside] = 0
     shift = shift_of(replace(settled_ones, weight_oihw=operator.weight_oihw * outer))
     if shift is None:
+        return None
+    loudest = torch.einsum("oihw,i->ohw", (operator.weight_oihw * outer).abs(), shift.abs()).max()
+    if loudest > LARGEST_CANCELLATION * settled_ones.ones_ohw.abs().max():
         return None
     offset = torch.einsum("oihw,i->ohw", operator.weight_oihw, shift)
     return replace(settled_ones, bias_o=settled_ones.bias_o + offset[inside].sum((1, 2)), ones_ohw=-offset), shift

@@ -169,10 +169,11 @@ def prove_graphs(
     with tempfile.TemporaryDirectory() as folder:
         path = stored if isinstance(stored, Path) else _save(stored or after, Path(folder) / "after.onnx")
         rounded = judge.run(path)
-        proofs = judge.outputs(rounded, TOLERANCES["store"])
+        tolerance = _store_tolerance(after)
+        proofs = judge.outputs(rounded, tolerance)
         if not all(proof.passed for proof in proofs):
             # deep networks round more than the table expects: they may, as much as they did before
-            own = judge.outputs(judge.run(_save(before, Path(folder) / "before.onnx")), TOLERANCES["store"])
+            own = judge.outputs(judge.run(_save(before, Path(folder) / "before.onnx")), tolerance)
             proofs = tuple(_allow(proof, rounding) for proof, rounding in zip(proofs, own, strict=True))
     proof = GraphProof(
         network=before.graph.name or "network",
@@ -280,6 +281,13 @@ def _run_file(path: Path, probes: Probes) -> dict[str, Images]:
     except Exception as error:  # ONNX Runtime raises classes of its own, below Exception
         cause = " ".join(str(error).split())[:300]
         raise ProofError(f"ONNX Runtime cannot run the {path.stem} model: {cause}") from error
+
+
+def _store_tolerance(model: ir.Model) -> float:
+    types = {value.dtype for value in model.graph.initializers.values()}
+    if ir.DataType.BFLOAT16 in types:
+        return TOLERANCES["store_bfloat16"]
+    return TOLERANCES["store_float16" if ir.DataType.FLOAT16 in types else "store"]
 
 
 def _allow(proof: OutputProof, own: OutputProof) -> OutputProof:

@@ -16,7 +16,7 @@ dynamic sides for an opaque output, they are no broadcast sides of length 1.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -25,14 +25,13 @@ from onnx_ir.passes import common as passes
 
 from repsr_deploy.errors import FoldError
 from repsr_deploy.folding.graph.evaluate import DEFAULT_DOMAINS, HANDLERS, LOOPS, OLDEST_OPSET
-from repsr_deploy.folding.graph.linear import is_constant, terms_of
+from repsr_deploy.folding.graph.linear import terms_of
 from repsr_deploy.folding.graph.shapes import reference_shapes
 
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 """Operators that give other values each time, so that no two graphs with one agree."""
-_MISMATCH = "{}, whose shape is unknown where the graph is cut before it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +59,9 @@ class Cut:
         whole, part = self.whole.clone(), folded.clone()
         graph, source = whole.graph, part.graph
         removed = [node for node in graph if node.name not in self.opaque]
-        given = {value.name: value for value in graph.inputs}
-        given |= {value.name: value for node in graph if node not in set(removed) for value in node.outputs}
-        computed = {value.name: value for value in source.outputs}
+        opaque = [node for node in graph if node.name in self.opaque]
+        given = {value.name: value for value in (*graph.inputs, *(value for node in opaque for value in node.outputs))}
+        computed = {str(value.name): value for value in source.outputs}
 
         for value in source.inputs:
             value.replace_all_uses_with(given[value.name])
@@ -71,23 +70,22 @@ class Cut:
         source.remove(nodes)
         source.initializers.clear()
 
-        graph.outputs[:] = [computed.get(value.name, value) for value in graph.outputs]
+        graph.outputs[:] = [computed.get(str(value.name), value) for value in graph.outputs]
         for value in (value for node in removed for value in node.outputs if value.name in computed):
-            value.replace_all_uses_with(computed[value.name])
-        graph.remove(removed, safe=True)
+            value.replace_all_uses_with(computed[str(value.name)])
+        _remove(graph, removed)
         passes.RemoveUnusedNodesPass()(whole)  # weights that only folded nodes had
 
-        _give_free_names(nodes, weights, graph, keep=computed)
-        for weight in weights:
-            twin = graph.initializers.get(str(weight.name))
-            if twin is None:
-                graph.register_initializer(weight)
-            else:
-                weight.replace_all_uses_with(twin)
+        twins = {weight: twin for weight in weights if (twin := _twin(weight, graph)) is not None}
+        for weight, twin in twins.items():
+            weight.replace_all_uses_with(twin)
+        made = [value for node in nodes for value in node.outputs if value.name and value.name not in computed]
+        fresh = [weight for weight in weights if weight not in twins]
+        _rename_apart([*made, *fresh], _names(whole) | computed.keys())
+        for weight in fresh:
+            graph.register_initializer(weight)
         graph.extend(nodes)
         graph.sort()
-        whole.opset_imports.update(part.opset_imports)
-        whole.metadata_props.update(part.metadata_props)
         return whole
 
 
@@ -110,14 +108,16 @@ def cut(model: ir.Model) -> Cut | None:
     reasons = opaque_nodes(model)
     if not reasons:
         return None
+    refused: dict[str, str] = {}
     while True:
-        stays = _staying(model.graph, reasons)
+        stays = _staying(model.graph, reasons, refused)
         rest = _without(model, frozenset(stays))
         shapes = reference_shapes(rest)
-        refused = _refused(rest.graph, model.graph, shapes)
-        if not refused:
+        more = _refused(rest.graph, model.graph, shapes)
+        if not more:
             break
-        reasons |= refused
+        refused |= more
+    reasons |= refused
     if not any(terms_of(value, shapes) for node in rest.graph for value in node.outputs):
         name, reason = next(iter(reasons.items()))
         raise FoldError(
@@ -130,8 +130,8 @@ def cut(model: ir.Model) -> Cut | None:
 
 
 def _line(name: str, reason: str, behind: int) -> str:
-    line = f"{name}: {reason}"
-    return f"{line}; {behind} nodes behind it stay, too: its output has no declared shape to fold on" if behind else line
+    also = f"; nodes behind it that stay, too: {behind}, as it gives no image of the inputs' size" if behind else ""
+    return f"{name}: {reason}{also}"
 
 
 def _reason(node: ir.Node, opset: int) -> str | None:
@@ -143,16 +143,19 @@ def _reason(node: ir.Node, opset: int) -> str | None:
     if node.op_type in RANDOM:
         return f"{node.op_type}, random"
     if node.op_type == "If":
-        inner = (_reason(child, opset) for graph in _bodies(node) for child in graph)
-        found = next(filter(None, inner), None)
-        return None if found is None else f"If around {found}"
-    if node.op_type in HANDLERS or node.op_type == "Resize":
-        return None
+        inner = (_reason(child, opset) for body in _bodies(node) for child in body)
+        return next((f"If around {reason}" for reason in inner if reason), None)
+    is_known = node.op_type in HANDLERS or node.op_type == "Resize" or _has_reference(node, opset)
+    return None if is_known else f"unknown operator {node.op_type}"
+
+
+def _has_reference(node: ir.Node, opset: int) -> bool:
+    """Whether the reference implementation of the onnx package, to which `evaluate` falls back, knows the operator."""
     try:
         ReferenceEvaluator(ir.to_proto(node), opsets={"": opset})
     except NotImplementedError:
-        return f"unknown operator {node.op_type}"
-    return None
+        return False
+    return True
 
 
 def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
@@ -169,11 +172,15 @@ def _reads(node: ir.Node) -> Iterator[ir.Value]:
     for body in _bodies(node):
         for child in body:
             yield from _reads(child)
-        yield from body.outputs
 
 
-def _staying(graph: ir.Graph, reasons: Mapping[str, str]) -> dict[str, str]:
-    """Names of the nodes that stay as they are -> the opaque node because of which, itself or one before it."""
+def _staying(graph: ir.Graph, opaque: Collection[str], refused: Collection[str]) -> dict[str, str]:
+    """Names of the nodes that stay as they are -> the node because of which, itself or one before it.
+
+    Args:
+        opaque: nodes whose outputs may be free inputs.
+        refused: further nodes that stay, with all behind them.
+    """
     images = (value.shape for value in graph.inputs if value.shape is not None and len(value.shape) == 4)
     sides = next((_sides(shape) for shape in images), None)
     stays: dict[str, str] = {}
@@ -181,19 +188,17 @@ def _staying(graph: ir.Graph, reasons: Mapping[str, str]) -> dict[str, str]:
     for node in graph:
         name = str(node.name)
         origin = next((unknown[value] for value in _reads(node) if value in unknown), None)
-        if origin is None and name not in reasons:
+        if name in opaque or name in refused:
+            origin = name
+        elif origin is None:
             continue
-        stays[name] = origin = name if name in reasons else str(origin)
+        stays[name] = origin
         for value in node.outputs:
-            if origin != name or reasons[name] == _mismatch(node) or not _is_image(value, sides):
+            if name not in opaque or not _is_image(value, sides):
                 unknown[value] = origin
             else:
                 sides = sides or _sides(value.shape)
     return stays
-
-
-def _mismatch(node: ir.Node) -> str:
-    return _MISMATCH.format(node.op_type)
 
 
 def _sides(shape: ir.Shape | None) -> tuple[int | None, ...]:
@@ -216,14 +221,15 @@ def _without(model: ir.Model, names: frozenset[str]) -> ir.Model:
     graph = rest.graph
     removed = [node for node in graph if node.name in names]
     kept = {node for node in graph if node.name not in names}
+    read = {value for node in kept for value in _reads(node)}
     wanted = (*graph.outputs, *(value for node in removed for value in _reads(node)))
     graph.outputs[:] = list(dict.fromkeys(value for value in wanted if value.producer() in kept))
     for value in (value for node in removed for value in node.outputs):
-        if any(_outer(user, graph) in kept for user, _ in value.uses()):
+        if value in read:
             free = ir.Value(name=value.name, type=value.type, shape=value.shape)
             value.replace_all_uses_with(free)
             graph.inputs.append(free)
-    graph.remove(removed, safe=True)
+    _remove(graph, removed)
     passes.RemoveUnusedNodesPass()(rest)
     graph.inputs[:] = [value for value in graph.inputs if value.uses()]
     domains = {node.domain for node in graph.all_nodes()}
@@ -232,14 +238,12 @@ def _without(model: ir.Model, names: frozenset[str]) -> ir.Model:
     return rest
 
 
-def _outer(node: ir.Node, graph: ir.Graph) -> ir.Node:
-    """The node of `graph` in whose bodies a node is."""
-    while node.graph is not graph:
-        assert isinstance(node.graph, ir.Graph)
-        parent = node.graph.parent_node
-        assert parent is not None
-        node = parent
-    return node
+def _remove(graph: ir.Graph, nodes: Collection[ir.Node]) -> None:
+    """Remove nodes, with the hold that their bodies have on values of the graph."""
+    for child in (child for node in nodes for body in _bodies(node) for child in body.all_nodes()):
+        for index in range(len(child.inputs)):
+            child.replace_input_with(index, None)
+    graph.remove(nodes, safe=True)
 
 
 def _refused(rest: ir.Graph, whole: ir.Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -254,20 +258,33 @@ def _refused(rest: ir.Graph, whole: ir.Graph, shapes: Mapping[str, tuple[int, ..
         behind.update(node.outputs)
         known = all(value.name in shapes for value in node.inputs if value is not None)
         if known and any(value.name not in shapes for value in node.outputs if value.name):
-            refused[str(node.name)] = _mismatch(node)
+            refused[str(node.name)] = f"{node.op_type}, whose shape is unknown where the graph is cut before it"
     return refused
 
 
-def _give_free_names(
-    nodes: Iterable[ir.Node], weights: Iterable[ir.Value], graph: ir.Graph, keep: Mapping[str | None, ir.Value]
-) -> None:
-    """Rename what folding called like something that only the opaque nodes of `graph` know; shared weights keep theirs."""
-    taken = {value.name for node in graph.all_nodes() for value in (*node.outputs, *_reads(node))}
-    taken |= {value.name for value in graph.inputs}
-    used = taken | {value.name for node in nodes for value in node.outputs} | {value.name for value in weights}
-    shared = {value.name: value.const_value for value in graph.initializers.values()}
-    made = [value for node in nodes for value in node.outputs if value.name and value.name not in keep]
-    for value in (*made, *(item for item in weights if shared.get(item.name) is not item.const_value)):
+def _twin(weight: ir.Value, graph: ir.Graph) -> ir.Value | None:
+    """The same weight in another graph."""
+    twin = graph.initializers.get(str(weight.name))
+    return twin if twin is not None and twin.const_value is weight.const_value else None
+
+
+def _names(model: ir.Model) -> set[str]:
+    """Names of all values, those in bodies among them."""
+    return {
+        str(value.name)
+        for graph in model.graphs()
+        for value in (
+            *graph.inputs,
+            *graph.initializers.values(),
+            *(value for node in graph for value in node.outputs),
+        )
+    }
+
+
+def _rename_apart(values: Sequence[ir.Value], taken: set[str]) -> None:
+    """Give values other names than those `taken` and than each other's."""
+    used = taken | {str(value.name) for value in values}
+    for value in values:
         if value.name in taken:
             name = f"{value.name}_"
             while name in used:

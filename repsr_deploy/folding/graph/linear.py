@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Value name -> shape for a reference input (`reference_shapes`)."""
 Terms = list[tuple[ir.Value, Operator]]
 """A value as the sum of operators of other values."""
+LEAST_SINGULAR = 1e-3
+"""Of the largest singular value: with less, a shift through a matrix is too large to be subtracted in float32."""
 _END = 1 << 31  # from here on, the end of a slice means the end of the axis
 
 
@@ -120,7 +123,7 @@ def _conv(node: ir.Node, _value: ir.Value, _shapes: Shapes) -> Terms | None:
         strides=strides,
         groups=groups,
         has_bias=bias is not None and bool(array(bias).any()),
-        onto=out_channels <= group_in * groups,
+        onto=lambda: out_channels <= group_in * groups and _has_full_rank(weight),
         numbers=lambda: algebra.conv(
             tensor(weight),
             None if bias is None else tensor(bias),
@@ -131,6 +134,16 @@ def _conv(node: ir.Node, _value: ir.Value, _shapes: Shapes) -> Terms | None:
         ),
     )
     return [(image, operator)]
+
+
+@lru_cache(maxsize=256)
+def _has_full_rank(weight: ir.Value) -> bool:
+    """Whether the blocks of a 1x1 kernel give any output, and not by differences of large numbers; larger kernels may."""
+    matrix = array(weight)
+    if matrix.shape[2:] != (1, 1):
+        return True
+    values = np.linalg.svd(matrix[:, :, 0, 0], compute_uv=False)
+    return bool(values[-1] >= LEAST_SINGULAR * values[0] > 0)
 
 
 def _affine(scale: Tensor | None, shift: Tensor | None, count: int, rule: str) -> Operator:
@@ -146,7 +159,7 @@ def _affine(scale: Tensor | None, shift: Tensor | None, count: int, rule: str) -
         groups=count,
         has_scale=scale is not None,
         has_bias=bool(offset.any()),
-        onto=bool((factor != 0).all()),
+        onto=lambda: bool((factor != 0).all()),
         numbers=lambda: algebra.affine(factor, offset),
     )
 
@@ -229,7 +242,7 @@ def _select(image: ir.Value, index: Sequence[int], shapes: Shapes, rule: str) ->
         out_channels=len(index),
         in_channels=count,
         taps=POINT,
-        onto=-1 not in index and len(set(index)) == len(index),
+        onto=lambda: -1 not in index and len(set(index)) == len(index),
         numbers=lambda: algebra.select(index, count),
     )
     return image, operator

@@ -42,8 +42,8 @@ class Operator:
     has_scale: bool = True
     """Whether a `diagonal` multiplies."""
     has_bias: bool = False
-    onto: bool = True
-    """Whether its output can take any value: then a shift of its input can replace its bias."""
+    onto: Callable[[], bool] = lambda: True
+    """Whether its output can take any value, so that a shift of its input can replace its bias; may read weights."""
     ones: Literal["none", "shift", "field"] = "none"
     """Kernel for the image of ones: none, one that a shift of the input may replace, any."""
     is_border: bool = False
@@ -159,7 +159,7 @@ def compose(first: Operator, second: Operator, *, allow_border: bool) -> Operato
         groups=math.gcd(first.groups, second.groups),
         has_scale=first.has_scale or second.has_scale,
         has_bias=has_bias,
-        onto=first.onto and second.onto,
+        onto=lambda: first.onto() and second.onto(),
         ones=ones,
         is_border=first.is_border or second.is_border or not exact,
         is_chain=True,
@@ -180,7 +180,7 @@ def _ones(first: Operator, second: Operator) -> Literal["none", "shift", "field"
     if not first.has_bias and first.ones == "none":
         return second.ones
     alone = second.ones == "none" and first.ones == "none"
-    return "shift" if alone and first.onto else "field"
+    return "shift" if alone and first.onto() else "field"
 
 
 def _spread(second: Taps, first: Taps, strides: tuple[int, int]) -> Taps:
@@ -214,7 +214,7 @@ def add(first: Operator, second: Operator) -> Operator:
         strides=first.strides,
         groups=math.gcd(first.groups, second.groups),
         has_bias=first.has_bias or second.has_bias,
-        onto=first.onto or second.onto,
+        onto=lambda: first.onto() or second.onto(),
         ones=_ones_of_sum(first, second, pads),
         is_border=first.is_border or second.is_border,
         is_chain=first.is_chain or second.is_chain,

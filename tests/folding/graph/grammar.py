@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import onnx
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -101,6 +102,10 @@ class Layer:
         """What differs from the simplest layer of its kind."""
         said = (item for item in fields(self) if getattr(self, item.name) != item.default)
         return f"{type(self).__name__}({', '.join(f'{item.name}={getattr(self, item.name)!r}' for item in said)})"
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        """What hypothesis prints."""
+        printer.text(repr(self))
 
     def write(self, build: Builder, image: Image) -> Image:
         """Append its nodes."""
