@@ -168,7 +168,7 @@ def _tidied(model: ir.Model) -> ir.Model:
         model,
         input_size_limit=CONSTANT_NUMBERS,
         output_size_limit=CONSTANT_NUMBERS,
-        should_fold=_is_move,
+        should_fold=_should_fold,
     )
     Sequential(
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -186,6 +186,9 @@ def _tidied(model: ir.Model) -> ir.Model:
     return model
 
 
-def _is_move(node: ir.Node) -> bool | None:
-    """Whether a constant expression is to be evaluated; None leaves that to its size."""
-    return True if node.op_type in MOVES else None
+def _should_fold(node: ir.Node) -> bool | None:
+    """Moves always; computations with floats never, for the optimizer would round them; None: what the sizes say."""
+    if node.op_type in MOVES:
+        return True
+    floats = (item.dtype is not None and item.dtype.is_floating_point() for item in node.inputs if item is not None)
+    return False if any(floats) else None

@@ -335,8 +335,8 @@ def settled(operator: Conv) -> Conv:
 def with_shift(operator: Conv) -> tuple[Conv, Tensor] | None:
     """The same operator and a shift, I values, as weight * (x - shift), zero-padded, + bias; None where no shift is.
 
-    More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too. And
-    less: a shift so large that little but rounding is left of x - shift is none.
+    More than `shift_of` finds: the bias may change, so that a branch that does not read outside may be shifted, too.
+    And less: a shift so large that little but rounding is left of x - shift is none.
     """
     settled_ones = settled(operator)
     if settled_ones.ones_ohw is None:

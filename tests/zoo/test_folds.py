@@ -36,12 +36,6 @@ KEPT = {
     "dilated": "times the multiply-adds",
 }
 """Block -> the reason given for what is kept of it; of all others nothing is."""
-GAPS = {
-    "dbb": "the padding, what BatchNorm makes of 0, is rounded to float32 when it is computed: the border keeps 1e-8",
-    "wdsr-b": "the pair is kept, but no reason is given, because the scale behind it was folded",
-    "dilated": "both kernels are kept, but no reason is given for a sum",
-}
-"""Block -> what the folder does not do yet."""
 SLOW_FAMILIES = {"ecbsr", "plain", "wdsr-a", "edsr", "edsr-bn", "srresnet", "srresnet-dropout"}
 """Networks whose parts another one also has; an export takes seconds."""
 
@@ -80,9 +74,7 @@ def test_a_folded_block_is_the_same_function_and_no_dearer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BLOCK_NAMES)
-def test_of_a_block_is_left_what_a_perfect_fold_leaves(name: str, request: pytest.FixtureRequest) -> None:
-    if name in GAPS:
-        request.applymarker(pytest.mark.xfail(reason=GAPS[name], strict=True))
+def test_of_a_block_is_left_what_a_perfect_fold_leaves(name: str) -> None:
     _, after, reasons = folded_block(name)
     operators = Counter(node.op_type for node in after.graph)
     assert operators["Conv"] == BLOCKS[name].convs, operators

@@ -38,6 +38,17 @@ _SMOOTH = frozenset(
 )
 
 
+EXACT_ELEMENTS = 1 << 16
+"""Computed constants of up to so many numbers are remembered unrounded, so that what cancels in exact arithmetic, such
+as a bias and the padding made of it, cancels here."""
+_EXACT = "exact"
+
+
+def exact_array(tensor: ir.TensorProtocol) -> Array:
+    """The numbers of a constant before they were rounded to its type, where they are known; else as they are stored."""
+    return tensor.meta[_EXACT] if _EXACT in tensor.meta else tensor.numpy()
+
+
 @dataclass(frozen=True, slots=True)
 class Constant:
     """A known value: `array` holds it, in float64 where `dtype` is a shorter float that it is to be rounded to."""
@@ -98,7 +109,8 @@ def fold_constants(model: ir.Model) -> list[str]:
                 if readers[value]:
                     known[value] = result
                 if any(reader not in candidates for reader, _ in value.uses()):
-                    new[value] = Constant(result.rounded, result.dtype)
+                    small = result.array.size <= EXACT_ELEMENTS
+                    new[value] = result if small else Constant(result.rounded, result.dtype)
         else:
             new |= {value: known[value] for value in node.inputs if value in known and value not in new}
         for value in node.inputs:
@@ -107,7 +119,10 @@ def fold_constants(model: ir.Model) -> list[str]:
                 if not readers[value]:
                     known.pop(value, None)
     for value, result in new.items():
-        _replace(graph, value, ir.Tensor(result.rounded, dtype=result.dtype, name=value.name))
+        tensor = ir.Tensor(result.rounded, dtype=result.dtype, name=value.name)
+        if result.array.size <= EXACT_ELEMENTS and result.exact.dtype != tensor.dtype.numpy():
+            tensor.meta[_EXACT] = result.exact
+        _replace(graph, value, tensor)
     graph.remove(list(reversed(folded)), safe=True)
     return [str(value.name) for value in new]
 

@@ -13,11 +13,11 @@ from repsr_deploy.folding.graph.linear import Shapes, is_constant
 from repsr_deploy.folding.graph.operator import Operator
 
 Objective = Literal["macs", "nodes"]
-"""`macs`: fewest multiply-adds, traffic weighed in; `nodes`: fewest nodes, then as `macs`."""
-MACS_PER_VALUE = 8
-"""Multiply-adds that a processor does while it moves one value to or from memory: several tens of fp32 operations a
-byte for large images, next to none for what stays in a cache; 8 decides like measurements on networks of 16 to 64
-channels (`docs/folding.md`)."""
+"""What to save first: `macs`: multiply-adds, then values moved, then nodes; `nodes`: nodes, then multiply-adds, ...
+
+Times decided for this order: of 21 pairs measured in ONNX Runtime (`docs/folding.md`) multiply-adds alone named the
+faster one in 20, and no weight for the traffic named more.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,14 @@ class Totals:
     """Values that nodes give for each pixel of the first input."""
 
 
-Weigh = Callable[[Cost], tuple[float, float]]
+Weigh = Callable[[Cost], tuple[float, float, float]]
 
 
 def weigh(objective: Objective) -> Weigh:
-    """The order of costs: lower is better, the second number decides where the first are equal."""
-
-    def work(cost: Cost) -> float:
-        return cost.macs + MACS_PER_VALUE * cost.traffic
-
+    """The order of costs: lower is better, a later number decides where those before it are equal."""
     if objective == "nodes":
-        return lambda cost: (cost.nodes, work(cost))
-    return lambda cost: (work(cost), cost.nodes)
+        return lambda cost: (cost.nodes, cost.macs, cost.traffic)
+    return lambda cost: (cost.macs, cost.traffic, cost.nodes)
 
 
 def size(value: ir.Value, shapes: Shapes) -> int:
@@ -67,15 +63,15 @@ def size(value: ir.Value, shapes: Shapes) -> int:
     return 0 if shape is None else math.prod(shape)
 
 
-def written_cost(value: ir.Value, shapes: Shapes, operator_macs: int) -> Cost:
-    """Of the node that gives `value`, as it stands in the graph; `operator_macs` for each pixel of the output."""
+def written_cost(value: ir.Value, shapes: Shapes) -> Cost:
+    """Of the node that gives `value`, as it stands in the graph."""
     node = value.producer()
     assert node is not None
     share = size(value, shapes) / max(1, sum(size(output, shapes) for output in node.outputs))
     read = sum(size(item, shapes) for item in node.inputs if item is not None and not is_constant(item))
     if node.op_type in ("Slice", "Split", "Gather"):
         read = size(value, shapes)
-    return Cost(operator_macs * pixels(value, shapes), read + size(value, shapes), share)
+    return Cost(_node_macs(node, shapes), read + size(value, shapes), share)
 
 
 def pixels(value: ir.Value, shapes: Shapes) -> int:
@@ -98,16 +94,16 @@ def _operator_cost(operator: Operator, read: int, written: int, area: int) -> Co
     if operator.kind == "identity":
         return Cost()
     if operator.kind == "diagonal":
-        steps = operator.has_scale + operator.has_bias
+        steps = 1 if operator.out_channels > 1 else operator.has_scale + operator.has_bias
         return Cost(operator.macs * area, steps * (read + written), steps)
     if operator.kind == "select":
         return Cost(0, 2 * written, 1)
     cost = Cost(operator.macs * area, read + written, 1)
     if operator.ones == "shift":
-        cost = cost + Cost(0, 2 * read, 1)
-    if operator.ones == "field":  # a convolution of the image of ones, and its addition
+        cost = cost + Cost(read, 2 * read, 1)  # a depthwise 1x1
+    if operator.ones == "field":  # the image of ones, a convolution of it, and its addition
         taps = operator.taps.size
-        cost = cost + Cost(operator.out_channels * taps * area, 4 * written, 3)
+        cost = cost + Cost(operator.out_channels * taps * area, 4 * written + 2 * area, 5)
     return cost
 
 
@@ -120,7 +116,7 @@ def totals(model: ir.Model, shapes: Shapes) -> Totals:
     return Totals(
         nodes=sum(1 for _ in graph),
         parameters=sum(tensor.size for tensor in floats),
-        macs_per_lr_pixel=sum(_node_macs(node, shapes) for node in graph) / area,
+        macs_per_lr_pixel=sum(_node_macs(node, shapes) for node in graph if node.op_type in _PRODUCTS) / area,
         activations_per_lr_pixel=sum(size(output, shapes) for node in graph for output in node.outputs) / area,
     )
 
@@ -135,9 +131,16 @@ def total_cost(graph: ir.Graph, shapes: Shapes) -> Cost:
     return Cost(sum(_node_macs(node, shapes) for node in nodes), read + written, len(nodes))
 
 
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+
+
 def _node_macs(node: ir.Node, shapes: Shapes) -> int:
-    """Of convolutions and matrix products; 0 where a shape is not known."""
-    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+    """Multiply-adds of a node; 0 where a shape is not known."""
+    if node.op_type in ("Mul", "Div", "BatchNormalization", "Neg", "Mean"):
+        return size(node.outputs[0], shapes)
+    if node.op_type == "AveragePool":
+        return size(node.outputs[0], shapes) * math.prod(node.attributes["kernel_shape"].as_ints())
+    if node.op_type not in _PRODUCTS:
         return 0
     first, second = (() if item is None else shapes.get(item.name or "", ()) for item in node.inputs[:2])
     if node.op_type == "Conv":

@@ -93,7 +93,7 @@ class _Writer:
         if (found := with_shift(numbers)) is not None:
             numbers, shift = found
             self.said[-1] += " of x - shift"
-            moved = self._node("Sub", [base, self._weight(_plane(shift), "shift")], "shifted")
+            moved = self._affine(base, torch.ones_like(shift), -shift, "shifted")
             return self._conv(moved, numbers.weight_oihw, numbers.bias_o, numbers)
         self.said[-1] += ", and one of ones for the border"
         image = self._conv(base, numbers.weight_oihw, numbers.bias_o, numbers)
@@ -102,12 +102,24 @@ class _Writer:
 
     def _diagonal(self, base: ir.Value, numbers: Conv) -> ir.Value:
         scale, shift = numbers.weight_oihw[:, :, 0, 0].diagonal(), numbers.bias_o
-        self.said.append("scale" if bool((scale != 1).any()) else "shift")
-        if bool((scale != 1).any()):
+        scales, shifts = bool((scale != 1).any()), bool((shift != 0).any())
+        self.said.append("scale" if scales else "shift")
+        if scales and shifts and len(scale) > 1:
+            return self._affine(base, scale, shift, "affine")
+        if scales:
             base = self._node("Mul", [base, self._weight(_plane(scale), "scale")], "scaled")
-        if bool((shift != 0).any()):
+        if shifts:
             base = self._node("Add", [base, self._weight(_plane(shift), "shift")], "shifted")
         return base
+
+    def _affine(self, base: ir.Value, scale: Tensor, shift: Tensor, name: str) -> ir.Value:
+        """scale * x + shift for each channel, as a depthwise 1x1: runtimes keep their layout of channels around it.
+
+        With a Sub in its place ONNX Runtime took 1.1 times as long for EDSR-BN, most of it in 32 nodes that reorder.
+        """
+        weight = scale.reshape(-1, 1, 1, 1).numpy()
+        inputs = [base, self._weight(weight, f"{name}.scale"), self._weight(shift.numpy(), f"{name}.shift")]
+        return self._node("Conv", inputs, name, {"group": len(weight), "kernel_shape": [1, 1]})
 
     def _select(self, base: ir.Value, numbers: Conv) -> ir.Value:
         index = numbers.weight_oihw[:, :, 0, 0].argmax(dim=1).numpy()

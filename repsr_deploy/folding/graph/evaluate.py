@@ -18,6 +18,7 @@ from repsr_deploy.folding.graph import (
     evaluate_statistics,
     evaluate_windows,
 )
+from repsr_deploy.folding.graph.constants import exact_array
 from repsr_deploy.folding.graph.evaluate_call import Call, Handler
 
 OLDEST_OPSET = 13
@@ -174,7 +175,7 @@ def _fetch(value: ir.Value, values: Values) -> Tensor:
     if value.const_value is None:
         raise FoldError(f"value {value.name!r} is used before it is computed; the nodes of the graph are out of order")
     try:
-        return evaluate_layout.as_tensor(value.const_value)
+        return evaluate_layout.as_tensor(exact_array(value.const_value))
     except (OSError, ValueError, TypeError) as error:
         raise FoldError(f"weight {value.name!r} cannot be read: {error}") from error
 

@@ -56,9 +56,16 @@ def fold_graph(model: ir.Model, objective: Objective = "macs", *, allow_border: 
         objective: what is to be saved.
         allow_border: also fold what is exact in the interior only.
     """
-    folds = (_folded(start, objective, allow_border=allow_border) for start in _starts(model))
     order = weigh(objective)
-    return min(folds, key=lambda fold: order(total_cost(fold.model.graph, reference_shapes(fold.model))))
+
+    def cost(folded: ir.Model) -> tuple[float, ...]:
+        return order(total_cost(folded.graph, reference_shapes(folded)))
+
+    folds = (_folded(start, objective, allow_border=allow_border) for start in _starts(model))
+    best = min(folds, key=lambda fold: cost(fold.model))
+    if cost(best.model) <= cost(model):
+        return best
+    return GraphFold(model.clone(), tuple(site for site in best.sites if site.outcome == "kept"))
 
 
 def _starts(model: ir.Model) -> Iterator[ir.Model]:
@@ -85,7 +92,7 @@ def _folded(model: ir.Model, objective: Objective, *, allow_border: bool) -> Gra
 
 def _separate(graph: ir.Graph, shapes: dict[str, tuple[int, ...]]) -> None:
     """Give every linear reader of a cheap value a node of its own, which it may absorb; `_tidy` merges what is left."""
-    for node in list(graph):
+    for node in reversed(list(graph)):  # what reads a value before what makes it
         if len(node.outputs) != 1 or node.op_type not in _CHEAP or node.outputs[0].is_graph_output():
             continue
         value = node.outputs[0]

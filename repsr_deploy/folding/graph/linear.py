@@ -14,6 +14,7 @@ from torch import Tensor
 
 from repsr_deploy.folding import algebra
 from repsr_deploy.folding.algebra import Pads
+from repsr_deploy.folding.graph.constants import exact_array
 from repsr_deploy.folding.graph.operator import POINT, Operator, identity
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -33,7 +34,7 @@ def is_constant(value: ir.Value | None) -> bool:
 def array(value: ir.Value) -> NDArray[np.float64]:
     """The numbers of a weight, float64."""
     assert value.const_value is not None
-    return value.const_value.numpy().astype(np.float64)
+    return exact_array(value.const_value).astype(np.float64)
 
 
 def tensor(value: ir.Value) -> Tensor:
@@ -138,7 +139,7 @@ def _conv(node: ir.Node, _value: ir.Value, _shapes: Shapes) -> Terms | None:
 
 @lru_cache(maxsize=256)
 def _has_full_rank(weight: ir.Value) -> bool:
-    """Whether the blocks of a 1x1 kernel give any output, and not by differences of large numbers; larger kernels may."""
+    """Whether the blocks of a 1x1 kernel give any output without large numbers cancelling; larger kernels may."""
     matrix = array(weight)
     if matrix.shape[2:] != (1, 1):
         return True

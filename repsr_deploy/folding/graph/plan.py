@@ -67,6 +67,7 @@ class _Cone:
     forms: dict[ir.Value, list[Form]] = field(default_factory=dict[ir.Value, list[Form]])
     expanded: dict[ir.Value, list[Form]] = field(default_factory=dict[ir.Value, list[Form]])
     best: dict[ir.Value, Form] = field(default_factory=dict[ir.Value, Form])
+    written: dict[ir.Value, Cost] = field(default_factory=dict[ir.Value, Cost])
     refused: dict[ir.Value, str] = field(default_factory=dict[ir.Value, str])
     dearer: dict[ir.Value, Form] = field(default_factory=dict[ir.Value, Form])
 
@@ -132,12 +133,15 @@ class Planner:
             for output in node.outputs:
                 self._best(output, cone)
         chosen = self._best(cone.sink, cone)
+        # what several values share counts for each of them while they are looked at alone, so the whole may be dearer
+        as_written = sum(cone.written.values(), Cost())
+        saves = self._weigh(self._total(chosen, cone)) < self._weigh(as_written)
         for value in (cone.sink, *chosen.needs):
             form = cone.best[value]
-            if form.terms is not None:
+            if form.terms is not None and saves:
                 plan.forms[value] = form
                 plan.nodes[value] = self._replaced(value, form, cone)
-            elif (reason := self._reason(value, cone)) is not None:
+            if (reason := self._reason(value, cone)) is not None:
                 plan.kept.append(Kept(value, " + ".join(operator.rule for _, operator in self._terms[value]), reason))
 
     def _replaced(self, value: ir.Value, form: Form, cone: _Cone) -> int:
@@ -153,11 +157,14 @@ class Planner:
         return len(found)
 
     def _reason(self, value: ir.Value, cone: _Cone) -> str | None:
+        best = cone.best[value]
+        if best.terms is not None and not best.needs:
+            return None  # everything is folded
         if value in cone.refused:
             return cone.refused[value]
         if value not in cone.dearer:
             return None
-        dearer, cost = (self._total(form, cone) for form in (cone.dearer[value], cone.best[value]))
+        dearer, cost = (self._total(form, cone) for form in (cone.dearer[value], best))
         if dearer.macs > cost.macs:
             return f"folded it would take {dearer.macs / max(1, cost.macs):.3g} times the multiply-adds"
         return None
@@ -174,11 +181,11 @@ class Planner:
 
     def _best(self, value: ir.Value, cone: _Cone) -> Form:
         if value not in cone.best:
-            node, terms = value.producer(), self._terms[value]
-            assert node is not None
+            terms = self._terms[value]
+            cone.written[value] = written_cost(value, self._shapes)
             written = Form(
                 None,
-                written_cost(value, self._shapes, written_macs(node, terms)),
+                cone.written[value],
                 frozenset().union(*(self._forms(base, cone)[0].needs for base, _ in terms)),
             )
             expanded = [form for form in self._expanded(value, cone) if not self._is_written(form, value)]
@@ -186,9 +193,9 @@ class Planner:
             if not self._is_worth_it(self._total(best, cone), self._total(written, cone)):
                 best = written
             cone.best[value] = best
-            chained = [form for form in expanded if len(form.terms or {}) <= len(terms) and _has_chain(form)]
-            if best is written and chained:
-                cone.dearer[value] = min(chained, key=lambda form: self._weigh(self._total(form, cone)))
+            longer = [form for form in expanded if _folds_more(form, best, len(terms))]
+            if longer:
+                cone.dearer[value] = min(longer, key=lambda form: self._weigh(self._total(form, cone)))
         return cone.best[value]
 
     def _is_worth_it(self, new: Cost, old: Cost) -> bool:
@@ -235,8 +242,14 @@ class Planner:
         return terms
 
 
-def _has_chain(form: Form) -> bool:
-    return form.terms is not None and any(operator.is_chain for operator in form.terms.values())
+def _folds_more(form: Form, best: Form, written_terms: int) -> bool:
+    """Whether a form does without a value that `best` computes, or adds fewer things up, and splits nothing."""
+    terms = form.terms or {}
+    if len(terms) > written_terms:
+        return False
+    is_chain = any(operator.is_chain for operator in terms.values())
+    sums = written_terms if best.terms is None else len(best.terms)
+    return len(terms) < sums or (is_chain and len(form.needs) < len(best.needs))
 
 
 def _is_part_of_shared(value: ir.Value, base: ir.Value) -> bool:
@@ -250,10 +263,3 @@ def _is_part_of_shared(value: ir.Value, base: ir.Value) -> bool:
 
 def _inputs(node: ir.Node) -> Iterable[ir.Value]:
     return [item for item in node.inputs if item is not None and not is_constant(item)]
-
-
-def written_macs(node: ir.Node, terms: Terms) -> int:
-    """Multiply-adds for each output pixel of a node as written."""
-    if node.op_type in ("Conv", "AveragePool", "BatchNormalization", "Mul", "Div", "Neg", "Mean"):
-        return sum(operator.macs for _, operator in terms)
-    return 0

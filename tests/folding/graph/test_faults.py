@@ -156,7 +156,7 @@ def pads_counted(right: Function) -> Function:
 CHAIN = (Conv(6), Conv(3, THREE))
 SQUARE = (Conv(4), Conv(3, THREE))
 PADDED = (Conv(4), Conv(4, THREE, SAME))
-NORM_FIRST = (Norm(), Conv(4, THREE, SAME))
+NORM_FIRST = (Norm(), Conv(4), Conv(4, THREE, SAME))
 BLOCK = (Branches(((Conv(4, THREE, SAME),), ())),)
 
 FAULTS: Mapping[str, Fault] = {
@@ -212,7 +212,7 @@ FAULTS: Mapping[str, Fault] = {
         "nodes",
     ),
     "stride lost": Fault(
-        algebra, "compose", on_result(lambda whole: replace(whole, strides=(1, 1))), (Conv(4, strides=(2, 2)), Norm())
+        algebra, "compose", on_result(lambda whole: replace(whole, strides=(1, 1))), (Conv(64, strides=(2, 2)), Conv(4))
     ),
     "kernel of the ones dropped": Fault(
         algebra, "compose", on_result(lambda whole: replace(whole, ones_ohw=None)), NORM_FIRST
@@ -220,7 +220,9 @@ FAULTS: Mapping[str, Fault] = {
     "ones of a 1x1 convolution dropped": Fault(
         algebra, "compose", on_result(lambda whole: replace(whole, ones_ohw=None)), PADDED
     ),
-    "border without the scale after it": Fault(algebra, "_chained_ones", unscaled_ones, (*NORM_FIRST, Norm())),
+    "border without the scale after it": Fault(
+        algebra, "_chained_ones", unscaled_ones, (Norm(), Conv(64), Conv(4, THREE, SAME), Norm())
+    ),
     "padded after padded taken for exact": Fault(
         algebra, "_is_exact", always(True), (Conv(4, THREE, SAME), Conv(3, THREE, SAME), Norm()), "nodes", [operator]
     ),
@@ -255,7 +257,7 @@ FAULTS: Mapping[str, Fault] = {
         (Parts((1, 3), ((Conv(1),), (Conv(3),)), (0, 1)), Conv(2)),
     ),
     "channels gathered in reverse": Fault(
-        algebra, "select", on_argument(0, lambda index: index[::-1]), (Select((2, 0, 1)), Conv(4))
+        algebra, "select", on_argument(0, lambda index: index[::-1]), (Select((2, 0, 1, 3)), Conv(4))
     ),
     "mean as sum": Fault(
         linear,
@@ -281,7 +283,7 @@ FAULTS: Mapping[str, Fault] = {
         linear,
         "_frame",
         on_argument(3, lambda _: 0.0),
-        (Pad(SAME, 0.75), Conv(4, THREE)),
+        (Branches(((Pad(SAME, 0.75), Conv(4, THREE)), (Conv(4, THREE, SAME),))),),
     ),
     "padding on the wrong sides": Fault(
         linear, "_frame", on_argument(1, mirrored), (Pad((0, 1, 2, 0)), Conv(4, THREE, bias=False))
@@ -302,7 +304,7 @@ FAULTS: Mapping[str, Fault] = {
         algebra,
         "_dilated",
         on_result(lambda weight: weight.roll(1, 3)),
-        (Conv(4, THREE, WIDE, dilations=(2, 2)), Norm()),
+        (Conv(64), Conv(4, THREE, WIDE, dilations=(2, 2), bias=False)),
     ),
     "groups in reverse": Fault(
         emit, "grouped", on_result(lambda weight: weight[::-1]), (Conv(4, THREE, groups=2), Norm())

@@ -17,14 +17,14 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, reject, settings
 from torch import Tensor
 
-from repsr_deploy.folding.graph.cost import MACS_PER_VALUE, Objective
+from repsr_deploy.errors import FoldError
+from repsr_deploy.folding.graph.cost import Objective
 from repsr_deploy.folding.graph.emit import round_weights
 from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.graph.fold import fold_graph
-from repsr_deploy.folding.graph.linear import is_constant
 from repsr_deploy.folding.graph.read import read_graph
 from repsr_deploy.folding.graph.shapes import reference_shapes
 from tests.folding.graph.grammar import INPUT, Network, networks, reach
@@ -63,7 +63,11 @@ def test_a_folded_network_is_the_same_function(network: Network, path: Path) -> 
     note(f"{objective}: {[site.rule for site in folded.sites]}")
     for sides in SIDES:
         image = images(network.channels, sides)
-        before, after = evaluate(model, image), evaluate(folded.model, image)
+        try:
+            before = evaluate(model, image)
+        except FoldError:  # crops and kernels left nothing of an image inside
+            reject()
+        after = evaluate(folded.model, image)
         assert list(before) == list(after)
         for name, expected in before.items():
             assert error(after[name], expected) < EXACT, f"{name} differs at {sides}"
@@ -139,17 +143,18 @@ def said(before: ir.Model, after: ir.Model) -> str:
 def price(model: ir.Model, objective: Objective) -> int:
     """Counted apart from the folder's own cost model, which only estimates."""
     shapes = reference_shapes(model)
-    images = [node for node in model.graph if len(shapes[str(node.outputs[0].name)]) == 4]
+    images = [node for node in model.graph if len(shapes[str(node.outputs[0].name)]) == 4 and not is_plane(node)]
     return len(images) if objective == "nodes" else sum(work(node, shapes) for node in images)
 
 
+def is_plane(node: ir.Node | None) -> bool:
+    """Whether it makes an image of ones: one channel, which costs next to nothing."""
+    return node is not None and node.op_type == "ConstantOfShape"
+
+
 def work(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Multiply-adds, and values moved at their price, for the reference input."""
-    written = sum(math.prod(shapes[str(value.name)]) for value in node.outputs)
-    read = sum(math.prod(shapes[str(item.name)]) for item in node.inputs if item is not None and not is_constant(item))
-    if node.op_type in ("Slice", "Gather"):
-        read = written
-    return MACS_PER_VALUE * (read + written) + written * taps(node)
+    """Multiply-adds for the reference input."""
+    return taps(node) * sum(math.prod(shapes[str(value.name)]) for value in node.outputs)
 
 
 def taps(node: ir.Node) -> int:
