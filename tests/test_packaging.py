@@ -54,6 +54,7 @@ WHEEL_FILES = {
     "repsr_deploy/folding/graph/compare_probes.py",
     "repsr_deploy/folding/graph/constants.py",
     "repsr_deploy/folding/graph/cost.py",
+    "repsr_deploy/folding/graph/cut.py",
     "repsr_deploy/folding/graph/emit.py",
     "repsr_deploy/folding/graph/evaluate.py",
     "repsr_deploy/folding/graph/evaluate_call.py",

@@ -365,7 +365,7 @@ BLOCKS: dict[str, Case] = {
     "dilated": _case(_dilated, convs_a_block=2, kept="both kernels: the 5x5 that covers them costs more"),
     "nearest-skip": Case(build=lambda: NearestSkip(lambda: _conv(3))),
     "mean-shift-convolution": Case(
-        build=lambda: MeanShift(lambda: _conv(3), as_convolution=True), kept="the shift before the padded head"
+        build=lambda: MeanShift(lambda: _conv(3), as_convolution=True), convs=5, kept="the shift, a depthwise 1x1"
     ),
     "mean-shift": Case(
         build=lambda: MeanShift(lambda: _conv(3), as_convolution=False), kept="the shift before the padded head"

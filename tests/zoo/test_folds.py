@@ -34,6 +34,7 @@ KEPT = {
     "separable": "times the multiply-adds",
     "wdsr-b": "times the multiply-adds",
     "dilated": "times the multiply-adds",
+    "mean-shift": "times the multiply-adds",
 }
 """Block -> the reason given for what is kept of it; of all others nothing is."""
 SLOW_FAMILIES = {"ecbsr", "plain", "wdsr-a", "edsr", "edsr-bn", "srresnet", "srresnet-dropout"}
@@ -78,7 +79,8 @@ def test_of_a_block_is_left_what_a_perfect_fold_leaves(name: str) -> None:
     _, after, reasons = folded_block(name)
     operators = Counter(node.op_type for node in after.graph)
     assert operators["Conv"] == BLOCKS[name].convs, operators
-    assert operators["BatchNormalization"] == 0
+    norms = 4 if name == "adadm" else 0  # before padded convolutions: a shift in their place would save nothing
+    assert operators["BatchNormalization"] == norms
     if name in KEPT:
         assert any(KEPT[name] in reason for reason in reasons), reasons
     else:
