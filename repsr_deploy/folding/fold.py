@@ -31,11 +31,13 @@ def folded_parameters(net: Network) -> dict[str, Tensor]:
         FoldError: a layer cannot be folded exactly; the message names it.
     """
     layers = linear_layers(net)
+    with torch.device("meta"):
+        wanted = build(net.spec.folded).state_dict().keys()
     inside = tuple(f"{name}." for name in layers)
     parameters = {key: value.double() for key, value in net.named_parameters() if not key.startswith(inside)}
     for name, layer in layers.items():
         try:
-            stored = _stored(merge(layer.branches()))
+            stored = _stored(merge(layer.branches()), shifts=f"{name}.shift" in wanted)
         except FoldError as error:
             raise FoldError(f"{net.spec.name}, {name}: {error}") from error
         parameters.update({f"{name}.{key}": value for key, value in stored.items()})
@@ -63,10 +65,10 @@ def layer_sites(net: Network) -> tuple[LayerSite, ...]:
     return (*folds, *(LayerSite(value="", outcome="kept", rule="", reason=line) for line in net.spec.kept))
 
 
-def _stored(merged: Conv) -> dict[str, Tensor]:
-    """A convolution as the parameters of `PlainConv` or, where it subtracts before it pads, of `ShiftedConv`."""
+def _stored(merged: Conv, *, shifts: bool) -> dict[str, Tensor]:
+    """A convolution as the parameters of `ShiftedConv`, which subtracts before it pads, or of `PlainConv`."""
     parameters = {"weight": merged.weight_oihw, "bias": merged.bias_o}
-    if merged.ones_ohw is None:
+    if not shifts and merged.ones_ohw is None:
         return parameters
     shift = shift_of(merged)
     if shift is None:

@@ -115,7 +115,12 @@ def runs_rounded(model: ir.Model, folded: ir.Model, image: Mapping[str, Tensor])
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["Pad_Fusion"],  # makes pads of an AveragePool that its own kernel then refuses
+    )
     arrays = session.run(None, {name: tensor.numpy().astype(np.float32) for name, tensor in image.items()})
     for (name, expected), array in zip(evaluate(model, image).items(), arrays, strict=True):
         assert error(torch.from_numpy(np.asarray(array)).double(), expected) < ROUNDED, f"{name} rounds too much"
