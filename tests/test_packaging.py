@@ -70,6 +70,7 @@ WHEEL_FILES = {
     "repsr_deploy/folding/graph/read.py",
     "repsr_deploy/folding/graph/read_checks.py",
     "repsr_deploy/folding/graph/read_opset.py",
+    "repsr_deploy/folding/graph/rewrite.py",
     "repsr_deploy/folding/graph/shapes.py",
     "repsr_deploy/folding/graph/shuffle.py",
     "repsr_deploy/folding/graph/skip.py",

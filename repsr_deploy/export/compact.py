@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 PLAIN_CONV = {"strides": (1, 1), "dilations": (1, 1), "pads": (1, 1, 1, 1)}
 """Attributes of the only convolutions that Compact has, beside kernel and group."""
-NEAREST = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
-"""(coordinate_transformation_mode, nearest_mode) of Resize that repeat every pixel when enlarging a whole number of
-times."""
 
 
 def compact_names(blocks: int) -> dict[str, str]:
@@ -146,17 +143,14 @@ def _require_repeat(skip: ir.Value, image: ir.Value, scale: int) -> None:
 
 
 def _require_nearest(skip: ir.Value, scale: int) -> None:
+    from repsr_deploy.folding.graph.skip import EXACT_NEAREST, resize_way
+
     node = skip.producer()
     if node is None or node.op_type != "Resize":
         raise FoldError(f"{_NOT} {_at(node)} adds to the output what is no enlarged input")
-    attributes = node.attributes
-    mode = attributes.get_string("mode", "nearest")
-    way = (
-        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
-        attributes.get_string("nearest_mode", "round_prefer_floor"),
-    )
-    if mode != "nearest" or way not in NEAREST:
-        raise FoldError(f"{_NOT} the skip {_at(node)} is {mode} ({', '.join(map(str, way))}), not nearest neighbour")
+    way = resize_way(node)
+    if way not in EXACT_NEAREST:
+        raise FoldError(f"{_NOT} the skip {_at(node)} is {way[0]} ({', '.join(way[1:])}), not nearest neighbour")
     if len(node.inputs) < 3 or node.inputs[2] is None:
         raise FoldError(f"{_NOT} the skip {_at(node)} enlarges to a computed size, not by a constant factor")
     scales = _constant(node.inputs[2], node).tolist()

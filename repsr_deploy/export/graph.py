@@ -233,21 +233,23 @@ def picture_geometry(model: ir.Model) -> tuple[int, Colour] | None:
 
 
 def _describe(before: ir.Model, after: ir.Model, stored: Path, source: Path) -> ModelInfo | None:
+    known = ModelInfo.from_props(before.metadata_props)
+    if known is not None and known.halo is not None:
+        return replace(known, version=__version__)
     try:
         reach = derive_reach(stored, source.name)
     except ModelFileError:  # every pixel depends on the whole image, or nobody can tell on how much
         reach = None
-    derived = None if reach is None else reach.halo
-    known = ModelInfo.from_props(before.metadata_props)
-    if known is not None:  # without a halo of its own it may have one now that its factors are constants
-        return replace(known, halo=derived if known.halo is None else known.halo, version=__version__)
+    halo = None if reach is None else reach.halo
+    if known is not None:  # it may have a halo now that its factors are constants
+        return replace(known, halo=halo, version=__version__)
     geometry = picture_geometry(before)
     if geometry is None or before.graph.inputs[0].dtype != ir.DataType.FLOAT:
         return None
     return ModelInfo(
         name=after.graph.name or source.stem,
         scale=geometry[0],
-        halo=derived,
+        halo=halo,
         colour=geometry[1],
         width=0 if reach is None else reach.width,
         version=__version__,

@@ -20,6 +20,9 @@ from repsr_deploy.runtimes.graph import derive_reach
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from repsr_deploy.folding.graph.fold import Site
+    from repsr_deploy.nets.base import Network
+
 MACS_720P = 1280 * 720
 LONGEST_TEXT = 200
 """Characters of a metadata entry that are shown."""
@@ -37,18 +40,35 @@ def inspect_file(path: Path) -> dict[str, str]:
     return _inspect_checkpoint(path) if is_checkpoint(path) else _inspect_model(path)
 
 
-def sites_of(path: Path) -> tuple[Any, ...]:
+def sites_of(path: Path) -> tuple[Site, ...]:
     """What an export of the file would fold and keep, each with outcome, rule and reason.
 
     Raises:
         ModelFileError: missing, damaged, or neither a model nor a checkpoint.
     """
     from repsr_deploy.export.graph import plan_sites
-    from repsr_deploy.folding.fold import layer_sites
 
     if is_checkpoint(path) and not is_foreign(path):
-        return layer_sites(load_checkpoint(path)[0])
+        return _layer_sites(load_checkpoint(path)[0])
     return plan_sites(path)
+
+
+def _layer_sites(net: Network) -> tuple[Site, ...]:
+    """Every layer of a network of ours that folds, and what stays."""
+    from repsr_deploy.folding.graph.fold import Site
+    from repsr_deploy.folding.proof import describe
+    from repsr_deploy.nets.network import linear_layers
+
+    operators = {name: sum(map(len, layer.branches())) for name, layer in linear_layers(net).items()}
+    folds = (
+        Site(value=name, outcome="exact", rule=describe(layer), nodes_before=operators[name], nodes_after=1)
+        for name, layer in linear_layers(net).items()
+        if operators[name] > 1
+    )
+    stays = (
+        Site(value="", outcome="kept", rule="", reason=line, nodes_before=1, nodes_after=1) for line in net.spec.kept
+    )
+    return (*folds, *stays)
 
 
 def _inspect_foreign(path: Path) -> dict[str, str]:

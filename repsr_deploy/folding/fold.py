@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repsr_deploy.errors import FoldError
 from repsr_deploy.folding.algebra import Conv, merge, shift_of
-from repsr_deploy.folding.proof import Proof, describe, prove
+from repsr_deploy.folding.proof import Proof, prove
 from repsr_deploy.nets.network import Network, build, linear_layers
 
 
@@ -42,27 +42,6 @@ def folded_parameters(net: Network) -> dict[str, Tensor]:
             raise FoldError(f"{net.spec.name}, {name}: {error}") from error
         parameters.update({f"{name}.{key}": value for key, value in stored.items()})
     return parameters
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSite:
-    """A layer of a network of ours and what it folds into."""
-
-    value: str
-    """Its state-dict prefix."""
-    outcome: str
-    rule: str
-    reason: str = ""
-
-
-def layer_sites(net: Network) -> tuple[LayerSite, ...]:
-    """Every layer that folds, and what stays."""
-    folds = (
-        LayerSite(value=name, outcome="exact", rule=describe(layer))
-        for name, layer in linear_layers(net).items()
-        if sum(map(len, layer.branches())) > 1
-    )
-    return (*folds, *(LayerSite(value="", outcome="kept", rule="", reason=line) for line in net.spec.kept))
 
 
 def _stored(merged: Conv, *, shifts: bool) -> dict[str, Tensor]:

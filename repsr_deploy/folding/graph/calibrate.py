@@ -18,6 +18,7 @@ from torch import Tensor
 from repsr_deploy.errors import UsageError
 from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.graph.linear import Shapes, is_constant
+from repsr_deploy.folding.graph.rewrite import add_constant
 from repsr_deploy.folding.graph.shapes import reference_shapes
 
 REASON = "one number for each image, which depends on the image; --calibrate makes it a constant"
@@ -89,10 +90,8 @@ def _with_constants(model: ir.Model, constants: Mapping[str, float]) -> ir.Model
     for name, number in constants.items():
         old = values[name]
         dtype = old.dtype or ir.DataType.FLOAT
-        tensor = ir.tensor(np.full((1, 1, 1, 1), number).astype(dtype.numpy()))
-        new = ir.Value(name=f"{name}.calibrated", const_value=tensor, type=ir.TensorType(dtype))
-        new.shape = ir.Shape((1, 1, 1, 1))
-        fixed.graph.register_initializer(new)
+        numbers = np.full((1, 1, 1, 1), number).astype(dtype.numpy())
+        new = add_constant(fixed.graph, f"{name}.calibrated", numbers, dtype)
         ir.convenience.replace_all_uses_with(old, new)
     passes.RemoveUnusedNodesPass()(fixed)
     return fixed

@@ -17,6 +17,7 @@ from repsr_deploy.errors import FoldError
 from repsr_deploy.folding.algebra import Conv, settled, with_shift
 from repsr_deploy.folding.graph.operator import Operator, lattice
 from repsr_deploy.folding.graph.plan import Plan
+from repsr_deploy.folding.graph.rewrite import add_constant, take_over
 
 
 def emit(graph: ir.Graph, plan: Plan) -> dict[str, str]:
@@ -73,9 +74,7 @@ class _Writer:
         if not self.nodes:  # nothing is left of it
             total = self._node("Identity", [total], "same")
         self.graph.insert_before(producer, self.nodes)
-        total.shape, total.type = value.shape, value.type
-        ir.convenience.replace_all_uses_with(value, total, replace_graph_outputs=True)
-        value.name, total.name = f"{self.stem}.unfolded", self.stem
+        take_over(value, total, f"{self.stem}.unfolded")
         self.current[value] = total
 
     def _term(self, base: ir.Value, operator: Operator) -> ir.Value:
@@ -182,16 +181,10 @@ class _Writer:
         return unique
 
     def _weight(self, numbers: NDArray[np.float64], name: str) -> ir.Value:
-        return self._constant(np.ascontiguousarray(numbers), name)
+        return add_constant(self.graph, self._unique(name), numbers, self.dtype)
 
-    def _constant(self, numbers: NDArray[np.generic], name: str) -> ir.Value:
-        unique = self._unique(name)
-        value = ir.Value(name=unique, const_value=ir.tensor(numbers, name=unique))
-        is_weight = numbers.dtype == np.float64
-        value.shape = ir.Shape(numbers.shape)
-        value.type = ir.TensorType(self.dtype if is_weight else ir.DataType.from_numpy(numbers.dtype))
-        self.graph.register_initializer(value)
-        return value
+    def _constant(self, numbers: NDArray[np.int64], name: str) -> ir.Value:
+        return add_constant(self.graph, self._unique(name), numbers, None)
 
 
 def round_weights(graph: ir.Graph) -> None:

@@ -62,8 +62,8 @@ def fold_graph(model: ir.Model, objective: Objective = "macs", *, allow_border: 
         return order(total_cost(folded.graph, reference_shapes(folded)))
 
     folds = (_folded(start, objective, allow_border=allow_border) for start in _starts(model))
-    best = min(folds, key=lambda fold: cost(fold.model))
-    if cost(best.model) <= cost(model):
+    best, price = min(((fold, cost(fold.model)) for fold in folds), key=lambda item: item[1])
+    if price <= cost(model):
         return best
     return GraphFold(model.clone(), tuple(site for site in best.sites if site.outcome == "kept"))
 
@@ -71,6 +71,8 @@ def fold_graph(model: ir.Model, objective: Objective = "macs", *, allow_border: 
 def _starts(model: ir.Model) -> Iterator[ir.Model]:
     """The graph as it is, and with what commutes with PixelShuffle moved before it, which may be cheaper or dearer."""
     yield model.clone()
+    if not any(node.op_type == "DepthToSpace" for node in model.graph):
+        return
     for moves in ((move_before_shuffles,), (join_nearest_skips,), (join_nearest_skips, move_before_shuffles)):
         moved = model.clone()
         shapes = reference_shapes(moved)

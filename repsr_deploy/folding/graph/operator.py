@@ -76,11 +76,6 @@ class Operator:
             return self.out_channels if self.has_scale else 0
         return self.out_channels * self.in_channels // self.groups * count_taps(self.taps)
 
-    @property
-    def size(self) -> str:
-        """The kernel's size in words: `3x3`."""
-        return f"{self.taps.shape[0]}x{self.taps.shape[1]}"
-
 
 def lattice(taps: Taps) -> tuple[int, int]:
     """The widest dilations by which a kernel can be stored without losing a tap."""

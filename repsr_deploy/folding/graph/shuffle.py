@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 import torch
-from torch import Tensor
 
 from repsr_deploy.folding.graph.linear import Shapes, terms_of
+from repsr_deploy.folding.graph.rewrite import add_constant, is_crd, take_over
 
 
 def move_before_shuffles(graph: ir.Graph, shapes: dict[str, tuple[int, ...]]) -> int:
@@ -47,19 +47,21 @@ def _move(graph: ir.Graph, node: ir.Node, shuffle: ir.Node, shapes: dict[str, tu
     operator = terms[0][1]
     numbers = operator.numbers()
     places = shuffle.attributes["blocksize"].as_int() ** 2
-    mode = shuffle.attributes.get("mode")
-    is_crd = mode is not None and mode.as_string() == "CRD"
+    crd = is_crd(shuffle)
     matrix, each = numbers.weight_oihw[:, :, 0, 0], torch.eye(places, dtype=torch.float64)
-    weight = torch.kron(matrix, each) if is_crd else torch.kron(each, matrix)
-    bias = numbers.bias_o.repeat_interleave(places) if is_crd else numbers.bias_o.repeat(places)
+    weight = torch.kron(matrix, each) if crd else torch.kron(each, matrix)
+    bias = numbers.bias_o.repeat_interleave(places) if crd else numbers.bias_o.repeat(places)
     groups = 1
     if operator.kind == "diagonal":
         groups, weight = len(weight), weight.diagonal()[:, None]
 
     moved = ir.Value(name=f"{output.name}.low", type=output.type)
-    fresh = ir.Value(name=f"{output.name}.shuffled", type=output.type, shape=output.shape)
-    inputs = [low, _weight(graph, f"{output.name}.places", weight[:, :, None, None], output)]
-    inputs.append(_weight(graph, f"{output.name}.biases", bias, output))
+    fresh = ir.Value(name=f"{output.name}.shuffled")
+    inputs = [
+        low,
+        add_constant(graph, f"{output.name}.places", weight[:, :, None, None].numpy(), output.dtype),
+        add_constant(graph, f"{output.name}.biases", bias.numpy(), output.dtype),
+    ]
     nodes = [
         ir.node("Conv", inputs, {"group": groups}, outputs=[moved], name=moved.name),
         ir.node("DepthToSpace", [moved], shuffle.attributes, outputs=[fresh], name=fresh.name),
@@ -68,15 +70,6 @@ def _move(graph: ir.Graph, node: ir.Node, shuffle: ir.Node, shapes: dict[str, tu
     count, _, height, width = shapes[low.name or ""]
     shapes[moved.name or ""] = (count, len(bias), height, width)
     shapes[fresh.name or ""] = shapes[output.name or ""]
-    name = output.name
-    ir.convenience.replace_all_uses_with(output, fresh, replace_graph_outputs=True)
-    output.name, fresh.name = f"{name}.high", name
+    take_over(output, fresh, f"{output.name}.high")
     for old in (node, shuffle):
         graph.remove(old, safe=True)
-
-
-def _weight(graph: ir.Graph, name: str, numbers: Tensor, like: ir.Value) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(numbers.contiguous().numpy()), type=like.type)
-    value.shape = ir.Shape(numbers.shape)
-    graph.register_initializer(value)
-    return value

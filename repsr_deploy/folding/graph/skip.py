@@ -7,15 +7,18 @@ R gives every channel r^2 times in the order of the shuffle. What reads the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx_ir as ir
 
 from repsr_deploy.folding.graph.linear import Shapes, is_constant
+from repsr_deploy.folding.graph.rewrite import add_constant, is_crd, take_over
 
-_EXACT_NEAREST = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
-"""Coordinates and rounding by which enlargement by a whole number repeats every pixel."""
+EXACT_NEAREST = {
+    ("nearest", "asymmetric", "floor"),
+    ("nearest", "half_pixel", "round_prefer_floor"),
+    ("nearest", "half_pixel", "round_prefer_ceil"),
+}
+"""Mode, coordinates and rounding by which enlargement by a whole number repeats every pixel."""
 
 
 def join_nearest_skips(graph: ir.Graph, shapes: dict[str, tuple[int, ...]]) -> int:
@@ -43,11 +46,7 @@ def _producer(value: ir.Value | None, kind: str) -> ir.Node | None:
 
 def _matches(shuffle: ir.Node, resize: ir.Node, shapes: Shapes) -> bool:
     factor, image = shuffle.attributes["blocksize"].as_int(), resize.inputs[0]
-    text = {name: attribute.as_string() for name, attribute in resize.attributes.items() if name in _DEFAULTS}
-    options = {**_DEFAULTS, **text}
-    if image is None or options["mode"] != "nearest" or resize.attributes.get("axes") is not None:
-        return False
-    if (options["coordinate_transformation_mode"], options["nearest_mode"]) not in _EXACT_NEAREST:
+    if image is None or resize_way(resize) not in EXACT_NEAREST or resize.attributes.get("axes") is not None:
         return False
     scales = resize.inputs[2] if len(resize.inputs) > 2 else None
     if scales is None or not is_constant(scales) or scales.const_value is None:
@@ -57,11 +56,11 @@ def _matches(shuffle: ir.Node, resize: ir.Node, shapes: Shapes) -> bool:
     return len(before) == len(after) == 4 and before[1] == after[1] and given.tolist() == [1, 1, factor, factor]
 
 
-_DEFAULTS: Mapping[str, str] = {
-    "mode": "nearest",
-    "coordinate_transformation_mode": "half_pixel",
-    "nearest_mode": "round_prefer_floor",
-}
+def resize_way(resize: ir.Node) -> tuple[str, str, str]:
+    """Mode, coordinates and rounding of a Resize."""
+    defaults = {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_floor"}
+    mode, coordinates, rounding = (str(resize.attributes.get_string(name, text)) for name, text in defaults.items())
+    return mode, coordinates, rounding
 
 
 def _move(
@@ -72,13 +71,9 @@ def _move(
     assert image is not None
     assert low is not None
     count = shapes[image.name or ""][1]
-    mode = shuffle.attributes.get("mode")
-    is_crd = mode is not None and mode.as_string() == "CRD"
-    order = np.arange(count).repeat(factor**2) if is_crd else np.tile(np.arange(count), factor**2)
+    order = np.arange(count).repeat(factor**2) if is_crd(shuffle) else np.tile(np.arange(count), factor**2)
     kernel = np.eye(count)[order][:, :, None, None].astype((image.dtype or ir.DataType.FLOAT).numpy())
-    weight = ir.Value(name=f"{output.name}.repeat", const_value=ir.tensor(kernel), type=image.type)
-    weight.shape = ir.Shape(kernel.shape)
-    graph.register_initializer(weight)
+    weight = add_constant(graph, f"{output.name}.repeat", kernel, image.dtype)
     repeated = ir.Value(name=f"{output.name}.repeated", type=image.type)
     sum_low = ir.Value(name=f"{output.name}.low", type=output.type)
     nodes = [
@@ -88,12 +83,10 @@ def _move(
     graph.insert_before(total, nodes)
     for value in (repeated, sum_low):
         shapes[value.name or ""] = shapes[low.name or ""]
-    fresh = ir.Value(name=f"{output.name}.shuffled", type=output.type, shape=output.shape)
+    fresh = ir.Value(name=f"{output.name}.shuffled")
     graph.insert_before(
         total, [ir.node("DepthToSpace", [sum_low], shuffle.attributes, outputs=[fresh], name=fresh.name)]
     )
-    name = output.name
-    ir.convenience.replace_all_uses_with(output, fresh, replace_graph_outputs=True)
-    output.name, fresh.name = f"{name}.high", name
+    take_over(output, fresh, f"{output.name}.high")
     for node in (total, shuffle, resize):
         graph.remove(node, safe=True)
