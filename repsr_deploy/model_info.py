@@ -11,8 +11,9 @@ from repsr_deploy.errors import ModelFileError
 from repsr_deploy.nets.spec import Colour
 
 PREFIX = "repsr."
-Precision = Literal["fp32"]
-ModelIo = Literal["float"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+ModelIo = Literal["float", "image", "features"]
+Skip = Literal["none", "nearest", "bilinear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +32,16 @@ class ModelInfo:
     range: tuple[float, float] = (0.0, 1.0)
     """Value range of input and output."""
     precision: Precision = "fp32"
-    """Data type of weights and activations."""
+    """Type of the convolutions' operands. Layers that `int8` would spoil stay longer: `history` says
+    which."""
     width: int = 0
     """Channels of the widest feature map, from which the memory of a tile is estimated; 0 when unknown."""
     io: ModelIo = "float"
-    """`float`: float32 N x C x H x W in `range`, output clamped to it."""
+    """`float`: float32 N x C x H x W in `range`, output clamped to it. `image`: uint8 N x H x W x 3, in and out.
+    `features`: float32, and the output is N x C s s x H x W before skip, PixelShuffle and clamp, left to a kernel."""
+    skip: Skip = "none"
+    """With io `features`: the enlarged input that is to be added, `nearest` before PixelShuffle (each channel repeated)
+    or `bilinear` after it; `none` where nothing is."""
     version: str = ""
     """Version of RepSR Deploy that wrote the file."""
     data_licence: str = ""
@@ -72,6 +78,7 @@ class ModelInfo:
         for key, choices in (
             ("precision", get_args(Precision)),
             ("io", get_args(ModelIo)),
+            ("skip", get_args(Skip)),
             ("colour", get_args(Colour)),
         ):
             if getattr(info, key) not in choices:

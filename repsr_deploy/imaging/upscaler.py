@@ -57,7 +57,7 @@ class Upscaler:
             raise UsageError(f"memory budget is {budget_bytes} bytes; expected more than none")
         self._tile = None if tile is None else checked_tile(tile)
         named = isinstance(model, str | Path)
-        self.runtime: Runtime = open_runtime(find_model(model), runtime, threads) if named else model
+        self.runtime: Runtime = open_runtime(find_model(model), runtime, threads=threads) if named else model
         info = self.runtime.info
         if info.range != (0.0, 1.0):
             raise ModelFileError(f"{info.name} works on values in {info.range}; expected (0.0, 1.0)")

@@ -36,6 +36,7 @@ class OnnxRuntime(CheckedRuntime):
     """
 
     name = "onnxruntime"
+    precision = "fp32"
 
     def __init__(self, model: Path | bytes, threads: int | None = None) -> None:
         label = "the model" if isinstance(model, bytes) else str(model)
