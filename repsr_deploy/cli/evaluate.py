@@ -20,11 +20,14 @@ from rich.text import Text
 from repsr_deploy import __version__
 from repsr_deploy.cli.errors import print_error, run
 from repsr_deploy.errors import UsageError
-from repsr_deploy.files import sha256, write_text
+from repsr_deploy.files import write_text
 from repsr_deploy.imaging.image_file import FORMATS
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.metrics.evaluate import EvaluationReport, ImageScore, SkippedImage, evaluate
 from repsr_deploy.metrics.quality import Metric, Quality
+from repsr_deploy.model_info import Precision
+from repsr_deploy.runtimes import BACKENDS
+from repsr_deploy.runtimes.source import content_sha256
 from repsr_deploy.weights import find_model
 
 NAME = "repsr-eval"
@@ -43,6 +46,12 @@ def command(
     model: Annotated[str, typer.Argument(help="A bundled model (photo-x2, photo-x4) or a model file (.onnx).")],
     hr: Annotated[Path, typer.Option(help="Folder of high-resolution pictures, the truth to be restored.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write every number to this file.")] = None,
+    runtime: Annotated[
+        str, typer.Option(help=f"The backend that runs the model, {', '.join(BACKENDS)}, or auto for the fastest.")
+    ] = "onnxruntime",
+    precision: Annotated[
+        Precision | None, typer.Option(help="What the backend computes in.", show_default="the model's own")
+    ] = None,
 ) -> int:
     """Measure how well MODEL restores pictures, beside bicubic.
 
@@ -53,11 +62,14 @@ def command(
     Files that cannot be read are named and skipped, and the exit code is then 1. An infinite PSNR (identical
     pictures) is "inf" in the JSON file, which also holds the protocol, the versions and the model's SHA-256.
 
+    Figures to be compared with others come from the default runtime, which computes a fp32 model in fp32. Another
+    runtime or precision shows what that one costs.
+
     Example: repsr-eval photo-x2 --hr pictures --json scores.json
     """
     paths = find_images(hr)
     model_path = find_model(model)
-    upscaler = Upscaler(model_path)
+    upscaler = Upscaler(model_path, runtime=runtime, precision=precision)
     report = with_progress(upscaler, paths)
     if report.images:
         width = None if sys.stdout.isatty() else PIPE_WIDTH
@@ -120,13 +132,15 @@ def cells(quality: Quality | None) -> list[str]:
 
 def document(model: Path, upscaler: Upscaler, folder: Path, report: EvaluationReport) -> dict[str, Any]:
     """What `--json` writes: what was measured, with what, and every number."""
-    modules = {name: import_module(name) for name in ("numpy", "cv2", upscaler.runtime.name)}
+    runtime = upscaler.runtime
+    modules = {name: import_module(name) for name in ("numpy", "cv2", BACKENDS[runtime.name].module)}
     versions = {name: str(module.__version__) for name, module in modules.items()}
     return {
         "command": NAME,
         "versions": {"repsr-deploy": __version__, "python": platform.python_version(), **versions},
         "platform": platform.platform(),
-        "model": {"file": model.name, "sha256": sha256(model.read_bytes()), "info": asdict(upscaler.info)},
+        "runtime": {"name": runtime.name, "precision": runtime.precision},
+        "model": {"file": model.name, "sha256": content_sha256(model), "info": asdict(upscaler.info)},
         "hr": str(folder),
         **report.to_dict(),
     }

@@ -17,6 +17,9 @@ from repsr_deploy.imaging.batch import upscale_files
 from repsr_deploy.imaging.folders import AUTO, Job, check_inputs_survive, find_images, is_folder, plan_jobs
 from repsr_deploy.imaging.image_file import QUALITY
 from repsr_deploy.imaging.upscaler import Upscaler, checked_factor
+from repsr_deploy.model_info import Precision
+from repsr_deploy.runtimes import AUTO as AUTO_RUNTIME
+from repsr_deploy.runtimes import BACKENDS
 
 NAME = "repsr-upscale"
 SMALL_MODEL, LARGE_MODEL = "photo-x2", "photo-x4"
@@ -34,7 +37,7 @@ def upscale(
     more: Annotated[list[Path] | None, typer.Option("-i", "--input", help="Another way to name an INPUT.")] = None,
     model: Annotated[
         str,
-        typer.Option("-m", "-n", "--model", help="A bundled name or an .onnx file.", show_default="photo-x2, or -x4"),
+        typer.Option("-m", "-n", "--model", help="A bundled name or a model file.", show_default="photo-x2, or -x4"),
     ] = "",
     factor: Annotated[
         float | None,
@@ -44,6 +47,12 @@ def upscale(
         int, typer.Option("-t", "--tile", help="Side of a tile, 16 pixels or more; 0 fits it to memory.")
     ] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.", show_default="one per core")] = None,
+    runtime: Annotated[
+        str, typer.Option(help=f"auto, or the backend that runs the model: {', '.join(BACKENDS)}.")
+    ] = AUTO_RUNTIME,
+    precision: Annotated[
+        Precision | None, typer.Option(help="What the backend computes in.", show_default="the backend's choice")
+    ] = None,
     extension: Annotated[
         str, typer.Option("-f", "--ext", help="auto, png, jpg or webp, for a folder of results.")
     ] = AUTO,
@@ -63,6 +72,10 @@ def upscale(
     the Exif orientation is applied. Without -m the model is photo-x2, or photo-x4 for a factor above 2. A factor that
     is not the model's is reached by an antialiased bicubic resize after the network.
 
+    The runtime auto is the fastest backend and precision on this machine whose picture is the same as that of 32-bit
+    floats: 54 dB or nearer, where rounding to 8 bits alone gives 59. A model is measured once, which takes a second; -v
+    says what came out. For the same bits on other machines as well: --runtime onnxruntime.
+
     Files in a folder that are no images by their extension are skipped; folders in it are not entered. An existing
     output is overwritten, an input never. When an image fails, the others are still done: the failures are listed at
     the end, and the exit code is 1 (2 for bad usage).
@@ -73,7 +86,7 @@ def upscale(
     if factor is not None:
         checked_factor(factor)
     name = model or (LARGE_MODEL if factor is not None and factor > 2 else SMALL_MODEL)
-    upscaler = Upscaler(name, threads=threads, tile=tile or None)
+    upscaler = Upscaler(name, runtime=runtime, precision=precision, threads=threads, tile=tile or None)
 
     failures: list[str] = []
     console = Console(stderr=True)

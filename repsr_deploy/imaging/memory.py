@@ -15,20 +15,23 @@ NCHWC_BLOCK = 16
 
 
 def bytes_per_pixel(info: ModelInfo) -> int:
-    """Upper estimate of the memory that a tile takes per LR pixel, its conversions included.
+    """Upper estimate of the memory that a tile takes per LR pixel in any runtime, its conversions included.
 
-    ONNX Runtime holds three feature maps at a time, or up to four copies of what the tail gives. Growth of resident
-    memory measured for one run of 700 x 700 pixels (in brackets, the estimate without conversions), bytes per pixel:
+    ONNX Runtime holds three feature maps at a time, or up to four copies of what the tail gives. OpenVINO holds two
+    feature maps and four copies of that, or six copies; less in bf16, int8, and from 8-bit images to such. Growth of
+    resident memory measured for one run of 700 x 700 pixels in fp32 (in brackets, the estimate without conversions),
+    bytes per pixel, ONNX Runtime and OpenVINO:
 
-        M4C16   x2 176 (282)   x3 465 (563)   x4 778 (845)   x2 of luma 192 (282)
-        M4C32   x2 377 (423)
-        M4C64   x1 778 (845)   x4 778 (845)
+        M4C16   x2 201, 319 (352)   x3 469, 647 (713)   x4 802, 1147 (1268)   x2 of luma 201, 192 (282)
+        M4C32   x2 401, 448 (493)
+        M2C64   x1 802, 559 (845)   x4 802, 1275 (1409)
     """
     colours = 3 if info.colour == "rgb" else 1
-    tail = colours * info.scale**2
-    network = 1.1 * max(12 * _blocked(info.width or UNKNOWN_WIDTH), 16 * _blocked(tail))
+    width, tail = info.width or UNKNOWN_WIDTH, colours * info.scale**2
+    onnxruntime = max(12 * _blocked(width), 16 * _blocked(tail))
+    openvino = max(8 * width + 16 * tail, 24 * tail)
     conversions = 12 * (colours + tail)  # a tile is stored while the next one runs
-    return math.ceil(network + conversions)
+    return math.ceil(1.1 * max(onnxruntime, openvino) + conversions)
 
 
 def _blocked(channels: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from repsr_deploy.imaging import alpha as transparency
 from repsr_deploy.imaging import chroma
-from repsr_deploy.imaging.samples import Planes, checked_output
+from repsr_deploy.imaging.samples import Image, Planes, checked_output, planes_from
 from repsr_deploy.metrics.colour import OFFSET, rgb_from_ycbcr, ycbcr_from_rgb
 from repsr_deploy.runtimes import Runtime
 
@@ -18,7 +18,11 @@ WHOLE_IMAGE_REACH = 16
 
 
 class PlaneNetwork:
-    """Enlarges planes C x H x W of float32 in 0..1; C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)."""
+    """Enlarges planes C x H x W of float32 in 0..1; C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
+
+    A network of io `image` sees them rounded to 8 bits: 8-bit colours lose nothing, what lies invisible under
+    transparency is filled in to 8 bits.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -31,6 +35,13 @@ class PlaneNetwork:
         if channels in (2, 4):
             halo = max(2 * halo, 1)  # colours bleed as far as the network then looks; alpha looks 1 pixel around
         return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
+
+    def enlarge_samples(self, image_hwc: Image) -> Planes | Image:
+        """An image, or a part of one, as `enlarge` makes it, or as uint8 samples H x W x C that are done."""
+        plain = image_hwc.dtype == np.uint8 and image_hwc.shape[2] == 3 and self._info.colour == "rgb"
+        if plain and (self._runtime.native_images or self._info.io == "image"):
+            return self._runtime.run_images(image_hwc[None])[0]
+        return self.enlarge(planes_from(image_hwc))
 
     def enlarge(self, planes: Planes) -> Planes:
         """C x H x W to C x scale*H x scale*W; to be checked for NaN, infinity and range (`samples.checked_output`)."""

@@ -14,11 +14,19 @@ import numpy as np
 from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.network import PlaneNetwork
-from repsr_deploy.imaging.samples import FULL_SCALE, Image, Planes, checked_output, planes_from, store_planes
-from repsr_deploy.imaging.tiling import MIN_TILE, Tile, checked_tile, plan_tiles, tile_for_budget
+from repsr_deploy.imaging.samples import FULL_SCALE, Image, Planes, checked_output, store_planes
+from repsr_deploy.imaging.tiling import (
+    BUILD_OTHERWISE,
+    FAST_TILE,
+    MIN_TILE,
+    Tile,
+    checked_tile,
+    plan_tiles,
+    tile_for_budget,
+)
 from repsr_deploy.metrics.resize import imresize
-from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.runtimes import Runtime, open_runtime
+from repsr_deploy.model_info import ModelInfo, Precision
+from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
 from repsr_deploy.weights import find_model
 
 log = logging.getLogger(__name__)
@@ -33,14 +41,16 @@ class Upscaler:
     """Takes a model over images. Tiled and untiled results are bit-identical.
 
     Args:
-        model: a bundled name, an .onnx file, or an open runtime.
-        runtime: backend that opens the model.
+        model: a bundled name, a model file, or an open runtime.
+        runtime: backend that opens the model; `auto` for the fastest one here with the same picture.
+        precision: that the backend computes in; None for what it finds best (`runtimes.open_runtime`).
         threads: threads of the backend; None for one per core.
         tile: side of a tile in LR pixels, at least 16; None fits it to `budget_bytes`.
         budget_bytes: memory that one tile may take.
 
     Raises:
         UsageError: an unknown model name or runtime, an impossible tile or budget.
+        RuntimeUnavailableError: the runtime cannot be used here, or not with this model and precision.
         ModelFileError: not a model that upscales images in 0..1.
     """
 
@@ -48,7 +58,8 @@ class Upscaler:
         self,
         model: str | Path | Runtime,
         *,
-        runtime: str = "onnxruntime",
+        runtime: str = AUTO,
+        precision: Precision | None = None,
         threads: int | None = None,
         tile: int | None = None,
         budget_bytes: int = BUDGET_BYTES,
@@ -56,22 +67,31 @@ class Upscaler:
         if budget_bytes < 1:
             raise UsageError(f"memory budget is {budget_bytes} bytes; expected more than none")
         self._tile = None if tile is None else checked_tile(tile)
-        named = isinstance(model, str | Path)
-        self.runtime: Runtime = open_runtime(find_model(model), runtime, threads=threads) if named else model
+        if isinstance(model, str | Path):
+            model = open_runtime(find_model(model), runtime, threads=threads, precision=precision)
+        self.runtime: Runtime = model
         info = self.runtime.info
         if info.range != (0.0, 1.0):
             raise ModelFileError(f"{info.name} works on values in {info.range}; expected (0.0, 1.0)")
+        if info.io == "features":
+            raise ModelFileError(
+                f"{info.name} gives features, which a kernel is to finish; expected a model that gives pictures, "
+                "exported with --io float or image"
+            )
         self._network = PlaneNetwork(self.runtime)
         if info.halo is None and tile is not None:
             raise UsageError(
                 f"{info.name} cannot be tiled, as every pixel depends on the whole image; expected no tile size, or a "
                 "model exported with --calibrate"
             )
-        self._auto_tile = (
-            None
-            if info.halo is None
-            else tile_for_budget(budget_bytes, bytes_per_pixel=bytes_per_pixel(info), halo=info.halo)
-        )
+        self._auto_tile = None if info.halo is None else self._best_tile(info.halo, budget_bytes)
+
+    def _best_tile(self, halo: int, budget_bytes: int) -> int:
+        limits = self.runtime.limits
+        # an engine runs where no cache of the processor counts, and loses with every call
+        longest = FAST_TILE if limits is None else max(limits.height[1], limits.width[1])
+        needed = bytes_per_pixel(self.runtime.info)
+        return tile_for_budget(budget_bytes, bytes_per_pixel=needed, halo=halo, longest=longest)
 
     @property
     def info(self) -> ModelInfo:
@@ -92,11 +112,17 @@ class Upscaler:
             The same type and layout, round(factor * H) x round(factor * W).
 
         Raises:
-            UsageError: an impossible factor, or an array that is no such image.
+            UsageError: an impossible factor, an array that is no such image, one of more than 8 bits for a model of io
+                `image`, or one smaller than an engine was built for.
             ModelFileError: the network gives NaN or infinity.
             RepsrError: not enough memory.
         """
         image = _checked_image(image_hwc)
+        if self.info.io == "image" and image.dtype != np.uint8:
+            raise UsageError(
+                f"image is {image.dtype}, but {self.info.name} takes and gives 8 bits (io image); expected uint8, or a "
+                "model exported with --io float"
+            )
         height, width = image.shape[:2]
         factor = float(self.info.scale) if factor is None else factor
         sizes = self._network_passes(height, width, factor)
@@ -160,25 +186,45 @@ class Upscaler:
             else:
                 return output
 
+    def _plan(self, image: Image, tile: int) -> list[Tile]:
+        """Tiles with sides up to `tile`, within what the runtime takes.
+
+        Raises:
+            UsageError: the image is smaller than that, or larger and must not be cut.
+        """
+        height, width, channels = image.shape
+        halo, limits = self._network.halo(channels), self.runtime.limits
+        if limits is None:
+            return plan_tiles(height, width, tile=tile, halo=halo)
+        least, most = zip(limits.height, limits.width, strict=True)
+        if self.info.halo is None and (height > most[0] or width > most[1]):
+            raise UsageError(
+                f"image is {width} x {height} pixels, and {self.info.name} was built for at most {most[1]} x {most[0]} "
+                f"and cannot be tiled, as every pixel depends on the whole image; {BUILD_OTHERWISE}"
+            )
+        return plan_tiles(height, width, tile=tile, halo=halo, least=least, most=most)
+
     def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
         """Run every tile; a second thread stores one while the next is computed, which hides the conversion."""
         storing: list[Future[int]] = []
         done = 0
         with ThreadPoolExecutor(1) as pool:
-            for part in plan_tiles(*image.shape[:2], tile=tile, halo=self._network.halo(image.shape[2])):
-                planes = self._network.enlarge(planes_from(image[part.source.slices]))
+            for part in self._plan(image, tile):
+                made = self._network.enlarge_samples(image[part.source.slices])
                 if storing:
                     done += storing.pop().result()
                     report(done)
-                storing.append(pool.submit(self._store, planes, output, part))
+                storing.append(pool.submit(self._store, made, output, part))
             report(done + storing.pop().result())
 
-    def _store(self, planes: Planes, output: Image, part: Tile) -> int:
+    def _store(self, made: Planes | Image, output: Image, part: Tile) -> int:
         """Check and store what a tile yields; returns its input pixels."""
-        scale = self.info.scale
-        rows, columns = part.crop.scaled(scale).slices
-        yielded = checked_output(planes[:, rows, columns], self.info.name)
-        store_planes(yielded, output[part.core.scaled(scale).slices])
+        rows, columns = part.crop.scaled(self.info.scale).slices
+        target = output[part.core.scaled(self.info.scale).slices]
+        if made.dtype == np.uint8:
+            target[...] = made[rows, columns]
+        else:
+            store_planes(checked_output(made[:, rows, columns], self.info.name), target)
         return part.core.pixels
 
 

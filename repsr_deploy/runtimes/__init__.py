@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-from repsr_deploy.errors import UsageError
 from repsr_deploy.model_info import Precision
-from repsr_deploy.runtimes.base import Runtime
+from repsr_deploy.runtimes.backends import BACKENDS, Candidate, candidates, open_backend, unavailable
+from repsr_deploy.runtimes.base import Limits, Runtime
+from repsr_deploy.runtimes.choice import Choice, choose
+from repsr_deploy.runtimes.source import Source
 
-Source = Path | bytes
-"""A model file, or the content of one."""
-Opener = Callable[[Source, int | None], Runtime]
+__all__ = [
+    "AUTO", "BACKENDS", "Candidate", "Choice", "Limits", "Runtime", "Source", "candidates", "choose", "open_runtime",
+    "unavailable",
+]  # fmt: skip
 
-
-def _open_onnxruntime(model: Source, threads: int | None) -> Runtime:
-    from repsr_deploy.runtimes.onnxruntime import OnnxRuntime
-
-    return OnnxRuntime(model, threads)
-
-
-RUNTIMES: dict[str, Opener] = {"onnxruntime": _open_onnxruntime}
-"""Every backend by its name."""
+AUTO = "auto"
 
 
 def open_runtime(
-    model: Source, runtime: str = "auto", *, threads: int | None = None, precision: Precision | None = None
+    model: Source, runtime: str = AUTO, *, threads: int | None = None, precision: Precision | None = None
 ) -> Runtime:
-    """Load `model`, a file or its content, into a backend; `threads` None lets the backend choose.
+    """Load a model, a file or its content, into a backend.
+
+    Args:
+        model: an .onnx file or the content of one, an .xml file of OpenVINO, an engine of TensorRT.
+        runtime: name of a backend; `auto` for the fastest one here whose pictures are the same (`choose`), which takes
+            about a second when a model is first seen.
+        threads: processor threads; None for what the backend takes by itself, one per core.
+        precision: to compute in; None for whatever `auto` finds fastest, and for what the named backend takes by
+            itself: the model's own, or longer.
 
     Raises:
-        UsageError: an unknown backend, or fewer than one thread.
-        RuntimeUnavailableError: the backend is not installed.
+        UsageError: an unknown backend, one that does not open such a file, or fewer than one thread.
+        RuntimeUnavailableError: the backend cannot be used here, or cannot compute this model in this precision.
         ModelFileError: not a model, or one of another kind.
     """
-    name = "onnxruntime" if runtime == "auto" else runtime
-    if name not in RUNTIMES:
-        raise UsageError(f"unknown runtime {runtime!r}; expected one of {', '.join(RUNTIMES)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; expected at least 1")
-    del precision
-    return RUNTIMES[name](model, threads)
+    if runtime == AUTO:
+        return choose(model, threads=threads, precision=precision).runtime
+    return open_backend(model, runtime, threads=threads, precision=precision)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repsr_deploy.errors import ModelFileError, UsageError
+from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError, UsageError
+from repsr_deploy.imaging.samples import checked_output, planes_from, store_planes
 from repsr_deploy.model_info import ModelInfo, Precision
 
 Batch = NDArray[np.float32]
@@ -47,11 +49,13 @@ class Runtime(Protocol):
     name: str
     """Name of the backend."""
     precision: Precision
-    """In which it computes; may be shorter than the model's own."""
+    """In which it computes; may be shorter or longer than the model's own."""
     info: ModelInfo
     """What the model says about itself."""
     limits: Limits | None
     """Shapes that it takes; None for any."""
+    native_images: bool
+    """Whether it runs 8-bit images through a model of io `float` in one pass, faster than `run` between conversions."""
 
     def run(self, batch_nchw: NDArray[Any]) -> Batch:
         """Upscale a batch of images.
@@ -80,42 +84,40 @@ class Runtime(Protocol):
 
         Raises:
             UsageError: another type or shape, one outside `limits`, or a model of io `features`.
-            ModelFileError: the network gives NaN.
+            ModelFileError: the network gives NaN or infinity.
             MemoryError: as `run`.
         """
         ...
 
 
-class CheckedRuntime(ABC):
+class CheckedRuntime(Runtime, ABC):
     """Checks what goes in and what comes out, once for every backend; a backend implements `_run`.
 
     What `_run` takes and gives is what the model's io says: float32 N x C x H x W, or uint8 N x H x W x C for `image`.
     """
 
-    name: str
-    precision: Precision
-    info: ModelInfo
     limits: Limits | None = None
+    native_images: bool = False
 
     def run(self, batch_nchw: NDArray[Any]) -> Batch:
         """See `Runtime.run`."""
         self._check_input(batch_nchw, np.dtype(np.float32), channels_last=False)
-        if self.info.io != "image":
-            return self._checked_run(np.ascontiguousarray(batch_nchw))
-        images_nhwc = _as_images(batch_nchw)
-        return _as_batch(self._checked_run(images_nhwc))
+        if self.info.io == "image":
+            return _as_batch(self._checked(self._run, _as_images(np.clip(batch_nchw, 0, 1))))
+        return self._checked(self._run, np.ascontiguousarray(batch_nchw))
 
     def run_images(self, images_nhwc: NDArray[Any]) -> Images:
         """See `Runtime.run_images`."""
         self._check_input(images_nhwc, np.dtype(np.uint8), channels_last=True)
         if self.info.io == "features":
             raise UsageError(f"{self.info.name} gives features, not pictures; expected a model of io float or image")
-        if self.info.io == "image":
-            return self._checked_run(np.ascontiguousarray(images_nhwc))
-        output_nchw = self._checked_run(_as_batch(images_nhwc))
-        if not np.isfinite(output_nchw.min()):  # the minimum of anything with NaN is NaN
-            raise ModelFileError(f"{self.info.name} gives NaN for this image; its weights are broken")
-        return _as_images(output_nchw)
+        images_nhwc = np.ascontiguousarray(images_nhwc)
+        return self._checked(self._run if self.info.io == "image" else self._run_images, images_nhwc)
+
+    def _run_images(self, images_nhwc: Images) -> Images:
+        """Run checked, contiguous images through a model of io `float`."""
+        output_nchw = self._checked(self._run, _as_batch(images_nhwc))
+        return _as_images(checked_output(output_nchw, self.info.name))
 
     def _check_input(self, batch: NDArray[Any], dtype: np.dtype[Any], *, channels_last: bool) -> None:
         channels = 3 if self.info.colour == "rgb" else 1
@@ -131,21 +133,14 @@ class CheckedRuntime(ABC):
             height, width = batch.shape[1:3] if channels_last else batch.shape[2:]
             self.limits.check(self.info.name, len(batch), height, width)
 
-    def _checked_run(self, batch: Any) -> Any:
-        output = self._run(batch)
-        scale = self.info.scale
-        if self.info.io == "image":
-            count, height, width, channels = batch.shape
-            expected = (count, height * scale, width * scale, channels)
-        else:
-            count, channels, height, width = batch.shape
-            features = (count, channels * scale**2, height, width)
-            picture = (count, channels, height * scale, width * scale)
-            expected = features if self.info.io == "features" else picture
+    def _checked(self, run: Callable[[Any], Any], batch: Any) -> Any:
+        """What `run` makes of a batch, if that has the shape that the model promises."""
+        output = run(batch)
+        expected = output_shape(self.info, batch)
         if output.shape != expected:
             raise ModelFileError(
                 f"{self.info.name} gives {output.shape} for an input of {batch.shape}; "
-                f"expected {expected}, because the model says scale {scale}"
+                f"expected {expected}, because the model says scale {self.info.scale}"
             )
         return output
 
@@ -154,12 +149,49 @@ class CheckedRuntime(ABC):
         """Run a checked, contiguous batch."""
 
 
-def _as_batch(images_nhwc: NDArray[Any]) -> Batch:
+def output_shape(info: ModelInfo, batch: NDArray[Any]) -> tuple[int, int, int, int]:
+    """Shape of what a model makes of a batch: uint8 N x H x W x C, or float32 N x C x H x W."""
+    scale = info.scale
+    if batch.dtype == np.uint8:
+        count, height, width, channels = batch.shape
+        return count, height * scale, width * scale, channels
+    count, channels, height, width = batch.shape
+    if info.io == "features":
+        return count, channels * scale**2, height, width
+    return count, channels, height * scale, width * scale
+
+
+def checked_precision(
+    runtime: str, info: ModelInfo, offered: Sequence[Precision], asked: Precision | None
+) -> Precision:
+    """The computing precision that was asked for, or the first that is offered.
+
+    Raises:
+        RuntimeUnavailableError: the backend cannot compute this model, or not in this precision.
+    """
+    if not offered:
+        raise RuntimeUnavailableError(
+            f"runtime {runtime} cannot compute {info.name}, a {info.precision} model, on this machine; take another "
+            "runtime, or export it with another --precision, such as fp32"
+        )
+    if asked not in (None, *offered):
+        raise RuntimeUnavailableError(
+            f"runtime {runtime} computes {info.name}, a {info.precision} model, in {' or '.join(offered)} on this "
+            f"machine, not in {asked}; ask for {'one of these' if len(offered) > 1 else 'that'}, take another runtime, "
+            "or export the model in another --precision"
+        )
+    return asked or offered[0]
+
+
+def _as_batch(images_nhwc: Images) -> Batch:
     """uint8 N x H x W x C as float32 N x C x H x W in 0..1."""
-    return np.ascontiguousarray(images_nhwc.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    return np.stack([planes_from(image) for image in images_nhwc])
 
 
-def _as_images(batch_nchw: NDArray[Any]) -> Images:
-    """float32 N x C x H x W, clipped to 0..1, as uint8 N x H x W x C, rounded half to even."""
-    scaled = np.rint(np.clip(batch_nchw, 0, 1) * np.float32(255)).astype(np.uint8)
-    return np.ascontiguousarray(scaled.transpose(0, 2, 3, 1))
+def _as_images(batch_nchw: Batch) -> Images:
+    """float32 N x C x H x W in 0..1 as uint8 N x H x W x C, rounded half to even."""
+    count, channels, height, width = batch_nchw.shape
+    images_nhwc = np.empty((count, height, width, channels), np.uint8)
+    for planes, image in zip(batch_nchw, images_nhwc, strict=True):
+        store_planes(planes, image)
+    return images_nhwc

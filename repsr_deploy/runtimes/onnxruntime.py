@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
-from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.nets.spec import Colour
-from repsr_deploy.runtimes.base import Batch, CheckedRuntime
+from repsr_deploy.model_info import ModelInfo, Precision
+from repsr_deploy.runtimes.base import CheckedRuntime, checked_precision
+from repsr_deploy.runtimes.foreign import derive_info
+from repsr_deploy.runtimes.ports import Port, check_ports
 from repsr_deploy.runtimes.prelu import rewrite_is_faster, rewrite_prelu
-
-log = logging.getLogger(__name__)
+from repsr_deploy.runtimes.source import Source, check_file, label_of, stated_info
 
 FATAL = 4  # ONNX Runtime's own log would repeat on stderr what our errors say in one line
-PROBE_SHAPES = ((19, 24), (40, 23))
-"""(H, W) at which a model that does not state its scale is tried."""
+DTYPES: dict[str, str] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _OUT_OF_MEMORY = ("failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
+
+
+def why_unavailable() -> str | None:
+    """Why ONNX Runtime cannot be used here, and the way out; None where it can."""
+    try:
+        import_module("onnxruntime")
+    except ImportError as error:
+        return f"runtime onnxruntime cannot be used here ({error}); install it with `pip install repsr-deploy[cpu]`"
+    return None
+
+
+def precisions(info: ModelInfo) -> tuple[Precision, ...]:
+    """In which the CPU provider computes a model.
+
+    One of fp16 becomes fp32 through casts: its convolutions know no other type, and what lies between them is not
+    rounded. bf16 has no convolution at all.
+    """
+    match info.precision:
+        case "fp32" | "fp16":
+            return ("fp32",)
+        case "int8":
+            return ("int8",)
+        case "bf16":
+            return ()
 
 
 class OnnxRuntime(CheckedRuntime):
@@ -29,120 +51,106 @@ class OnnxRuntime(CheckedRuntime):
     Args:
         model: an .onnx file, or the content of one.
         threads: threads of one run; None for one per core.
+        precision: to compute in; None for the one that `precisions` offers.
 
     Raises:
-        RuntimeUnavailableError: onnxruntime is not installed.
-        ModelFileError: not an ONNX model, or not one from float images N x C x H x W to such images.
+        RuntimeUnavailableError: onnxruntime is not installed, or does not compute this model, or not so.
+        ModelFileError: not an ONNX model, or not one from images N x C x H x W to such images.
     """
 
     name = "onnxruntime"
-    precision = "fp32"
 
-    def __init__(self, model: Path | bytes, threads: int | None = None) -> None:
-        label = "the model" if isinstance(model, bytes) else str(model)
-        self._session: Any = _open_session(model, label, threads)
-        self._input, channels = _only_image(self._session.get_inputs(), "input", label)
-        self._output, _ = _only_image(self._session.get_outputs(), "output", label)
+    def __init__(self, model: Source, threads: int | None = None, precision: Precision | None = None) -> None:
+        label = label_of(model)
+        check_file(model)
+        self._session: Any = self._open(model, label, threads)
         info = ModelInfo.from_props(self._session.get_modelmeta().custom_metadata_map)
-        if info is None:
-            info = self._derive_info(model, label, "y" if channels == 1 else "rgb")
-        elif channels not in (None, 3 if info.colour == "rgb" else 1):
-            raise ModelFileError(f"{label} says colour {info.colour!r} but takes {channels} channels; export it again")
-        self.info = info
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        colour = check_ports(_ports(inputs), _ports(outputs), info, label)
+        self._input, self._output = inputs[0].name, outputs[0].name
+        self.info = info or derive_info(model, colour, self._run)
+        self.precision = checked_precision(self.name, self.info, self._precisions(self.info), precision)
 
-    def _run(self, batch_nchw: Batch) -> Batch:
+    def _precisions(self, info: ModelInfo) -> tuple[Precision, ...]:
+        return precisions(info)
+
+    def _open(self, model: Source, label: str, threads: int | None) -> Any:
+        """A session on a file that is there."""
+        onnxruntime = import_onnxruntime()
+        options = session_options(onnxruntime, threads)
+        # waiting threads that spin take the core from whoever decodes, stores or serves beside the network: on two
+        # cores tiles took up to twice as long, while not spinning costs 1 to 3 %
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            return self._session.run([self._output], {self._input: batch_nchw})[0]
+            content = model.read_bytes() if isinstance(model, Path) else model
+            faster = rewrite_prelu(content) if rewrite_is_faster() else None
+            source = faster or (str(model) if isinstance(model, Path) else model)
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except RuntimeUnavailableError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            info = stated_or_none(model)
+            if info is not None:
+                checked_precision(self.name, info, self._precisions(info), None)
+            raise not_a_model(label, error) from error
+
+    def _run(self, batch: Any) -> Any:
+        try:
+            return self._infer(batch)
         except Exception as error:  # ONNX Runtime's errors share no base class
             if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
-                raise MemoryError(f"ONNX Runtime has no memory for a batch of shape {batch_nchw.shape}") from error
-            raise ModelFileError(
-                f"ONNX Runtime cannot run the model on {batch_nchw.shape}: {_first_line(error)}"
-            ) from error
+                raise MemoryError(f"ONNX Runtime has no memory for a batch of shape {batch.shape}") from error
+            raise ModelFileError(f"ONNX Runtime cannot run the model on {batch.shape}: {first_line(error)}") from error
 
-    def _derive_info(self, model: Path | bytes, label: str, colour: Colour) -> ModelInfo:
-        """Find out by trying and by walking the graph what a foreign file does not say."""
-        from repsr_deploy.runtimes.graph import derive_reach
-
-        scales: set[float] = set()
-        for height, width in PROBE_SHAPES:
-            shape = self._run(np.full((1, 3 if colour == "rgb" else 1, height, width), 0.5, np.float32)).shape
-            scales |= {shape[2] / height, shape[3] / width}
-        scale = scales.pop()
-        if scales or scale != int(scale) or scale < 1:
-            raise ModelFileError(f"{label} does not enlarge by one whole number; expected an upscaling model")
-        reach = derive_reach(model, label)
-        name = "model" if isinstance(model, bytes) else model.stem
-        info = ModelInfo(name=name, scale=int(scale), halo=reach.halo, colour=colour, width=reach.width)
-        log.warning(
-            "%s says nothing about itself: derived scale %d, halo %d; taking its input as %s",
-            *(label, info.scale, info.halo, "RGB in 0..1" if colour == "rgb" else "studio-range BT.601 luma / 255"),
-        )
-        return info
+    def _infer(self, batch: Any) -> Any:
+        return self._session.run([self._output], {self._input: batch})[0]
 
 
-def _open_session(model: Path | bytes, label: str, threads: int | None) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"runtime onnxruntime cannot be used here ({error}); install it with `pip install repsr-deploy[cpu]`"
-        ) from error
-    if isinstance(model, Path):
-        _check_file(model)
+def import_onnxruntime() -> Any:
+    """The module.
+
+    Raises:
+        RuntimeUnavailableError: it is not installed.
+    """
+    reason = why_unavailable()
+    if reason is not None:
+        raise RuntimeUnavailableError(reason)
+    import onnxruntime
+
+    return onnxruntime
+
+
+def session_options(onnxruntime: Any, threads: int | None) -> Any:
+    """Options of every session, whatever runs it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = FATAL
-    # waiting threads that spin take the core from whoever decodes, stores or serves beside the network: on two cores
-    # tiles took up to twice as long, while not spinning costs 1 to 3 %
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        content = model.read_bytes() if isinstance(model, Path) else model
-        faster = rewrite_prelu(content) if rewrite_is_faster() else None
-        source = faster or (str(model) if isinstance(model, Path) else model)
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except RuntimeUnavailableError:
-        raise
-    except Exception as error:  # ONNX Runtime's errors share no base class
-        raise ModelFileError(
-            f"{label} is not a complete ONNX model ({_first_line(error)}); "
-            "expected an .onnx file, as `repsr-fuse export` writes it"
-        ) from error
+    return options
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelFileError(f"{path} {kind}; expected an .onnx file")
-    if path.suffix in (".safetensors", ".pth", ".pt", ".ckpt"):
-        raise ModelFileError(
-            f"{path} is a checkpoint, not an ONNX model; fold and export it first: "
-            f"`repsr-fuse export {path} --out {path.with_suffix('.onnx').name}`"
-        )
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; expected a readable .onnx file") from error
-    if empty:
-        raise ModelFileError(f"{path} is empty; expected an .onnx file")
+def not_a_model(label: str, error: BaseException) -> ModelFileError:
+    """What to say when a session cannot be made of a file."""
+    return ModelFileError(
+        f"{label} is not a complete ONNX model ({first_line(error)}); "
+        "expected an .onnx file, as `repsr-fuse export` writes it"
+    )
 
 
-def _only_image(values: list[Any], role: str, label: str) -> tuple[str, int | None]:
-    """Name and channel count (None when dynamic) of a model's only input or output."""
-    expected = f"expected one float32 image N x C x H x W with 1 or 3 channels and dynamic H and W as {role}"
-    if len(values) != 1:
-        raise ModelFileError(f"{label} has {len(values)} {role}s; {expected}")
-    value = values[0]
-    shape: list[int | str | None] = list(value.shape)
-    channels = shape[1] if len(shape) == 4 else None
-    fixed = len(shape) == 4 and any(isinstance(side, int) for side in shape[2:])
-    known = channels if isinstance(channels, int) else None
-    if value.type != "tensor(float)" or len(shape) != 4 or fixed or known not in (None, 1, 3):
-        raise ModelFileError(f"{label} has {role} {value.name!r}: {value.type} of shape {shape}; {expected}")
-    return value.name, known
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The error's first line, without ONNX Runtime's own code in front."""
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip().split("\n")[0])[:300].rstrip(".")
+
+
+def stated_or_none(model: Source) -> ModelInfo | None:
+    """What a file says about itself if it can be read at all."""
+    with contextlib.suppress(Exception):  # whatever is wrong with it, the session has already said so
+        return stated_info(model)
+    return None
+
+
+def _ports(values: list[Any]) -> list[Port]:
+    return [_port(value.name, value.type, value.shape) for value in values]
+
+
+def _port(name: str, kind: str, shape: list[int | str | None]) -> Port:
+    return Port(name, DTYPES.get(kind, kind), tuple(side if isinstance(side, int) else None for side in shape))

@@ -14,19 +14,21 @@ import pytest
 import skimage.data
 from onnx import numpy_helper
 
-from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
+from repsr_deploy.errors import ModelFileError, RepsrError, RuntimeUnavailableError, UsageError
 from repsr_deploy.imaging import chroma
 from repsr_deploy.imaging.memory import bytes_per_pixel
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.metrics.colour import rgb_from_ycbcr, ycbcr_from_rgb
 from repsr_deploy.metrics.resize import imresize
 from repsr_deploy.model_info import ModelInfo
-from repsr_deploy.runtimes import Runtime, open_runtime
-from tests.runtimes.models import plain_model, spec_of
+from repsr_deploy.runtimes import Limits, Runtime, open_runtime
+from repsr_deploy.runtimes.base import CheckedRuntime
+from tests.runtimes.here import every_runtime
+from tests.runtimes.models import features_model, image_model, plain_model, spec_of
 
 
-def runtime_of(scale: int = 2, colour: Any = "rgb", seed: int = 0) -> Runtime:
-    return open_runtime(plain_model(spec_of(scale, 2, 8, colour), seed=seed).SerializeToString())
+def runtime_of(scale: int = 2, colour: Any = "rgb", seed: int = 0, name: str = "onnxruntime") -> Runtime:
+    return open_runtime(plain_model(spec_of(scale, 2, 8, colour), seed=seed).SerializeToString(), name)
 
 
 def photograph(dtype: str = "uint8") -> Any:
@@ -55,10 +57,11 @@ def layouts(dtype: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("name", every_runtime())
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_rgb_is_the_network_rounded_half_to_even(dtype: str, scale: int) -> None:
-    runtime = runtime_of(scale)
+def test_rgb_is_the_network_rounded_half_to_even(dtype: str, scale: int, name: str) -> None:
+    runtime = runtime_of(scale, name=name)
     image = photograph(dtype)
     full = {"uint8": np.float32(255), "uint16": np.float32(65535), "float32": np.float32(1)}[dtype]
     expected = direct(runtime, (image / full).astype(np.float32)) * full
@@ -72,11 +75,12 @@ def test_rgb_is_the_network_rounded_half_to_even(dtype: str, scale: int) -> None
 @pytest.mark.parametrize("colour", ["rgb", "y"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("layout", ["gray", "gray1", "gray alpha", "rgb", "rgba"])
-def test_every_layout_is_kept_and_tiles_change_no_bit(layout: str, dtype: str, colour: Any) -> None:
+@pytest.mark.parametrize("name", every_runtime())
+def test_every_layout_is_kept_and_tiles_change_no_bit(name: str, layout: str, dtype: str, colour: Any) -> None:
     image = layouts(dtype)[layout]
     before = image.copy()
     for scale in (2, 3):
-        runtime = runtime_of(scale, colour)
+        runtime = runtime_of(scale, colour, name=name)
         untiled = Upscaler(runtime, tile=1000).upscale(image)
         assert untiled.dtype == image.dtype
         assert untiled.shape == (image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:])
@@ -124,8 +128,10 @@ def test_chroma_is_bicubic(scale: int) -> None:
     )
 
 
-def test_opaque_and_constant_alpha_change_nothing() -> None:
-    runtime = runtime_of()
+@pytest.mark.parametrize("name", every_runtime())
+def test_opaque_and_constant_alpha_change_nothing(name: str) -> None:
+    """Also where a runtime takes images without alpha in a way of its own."""
+    runtime = runtime_of(name=name)
     rgb = photograph()
     for value in (255, 128, 1):
         rgba = np.concatenate([rgb, np.full_like(rgb[..., :1], value)], axis=2)
@@ -161,7 +167,7 @@ def _skip_only() -> Runtime:
     for item in model.graph.initializer:
         if item.name not in keep:
             item.CopyFrom(numpy_helper.from_array(arrays[item.name], item.name))
-    return open_runtime(model.SerializeToString())
+    return open_runtime(model.SerializeToString(), "onnxruntime")
 
 
 def test_alpha_does_not_ring() -> None:
@@ -234,7 +240,7 @@ def test_broken_weights_are_not_hidden(value: float) -> None:
     model = plain_model(spec_of())
     _poke(model, "body.1.weight", value)
     with pytest.raises(ModelFileError, match="gives nan for this image; its weights are broken"):
-        Upscaler(open_runtime(model.SerializeToString())).upscale(photograph())
+        Upscaler(open_runtime(model.SerializeToString(), "onnxruntime")).upscale(photograph())
 
 
 def test_output_that_the_model_does_not_clamp() -> None:
@@ -244,10 +250,12 @@ def test_output_that_the_model_does_not_clamp() -> None:
     node.op_type = "Identity"
     del node.input[1:]
     clamped = Upscaler(runtime_of()).upscale(photograph())
-    np.testing.assert_array_equal(Upscaler(open_runtime(model.SerializeToString())).upscale(photograph()), clamped)
+    np.testing.assert_array_equal(
+        Upscaler(open_runtime(model.SerializeToString(), "onnxruntime")).upscale(photograph()), clamped
+    )
     _poke(model, "tail.bias", np.inf)
     with pytest.raises(ModelFileError, match="gives inf for this image"):
-        Upscaler(open_runtime(model.SerializeToString())).upscale(photograph())
+        Upscaler(open_runtime(model.SerializeToString(), "onnxruntime")).upscale(photograph())
 
 
 def _poke(model: onnx.ModelProto, name: str, value: float) -> None:
@@ -257,18 +265,18 @@ def _poke(model: onnx.ModelProto, name: str, value: float) -> None:
     item.CopyFrom(numpy_helper.from_array(array, name))
 
 
-class _Small:
+class _Small(CheckedRuntime):
     """A real runtime that lends memory for a limited number of pixels."""
 
     def __init__(self, pixels: int) -> None:
         self._runtime = runtime_of()
         self._pixels = pixels
-        self.name, self.info = self._runtime.name, self._runtime.info
+        self.name, self.info, self.precision = self._runtime.name, self._runtime.info, self._runtime.precision
 
-    def run(self, batch_nchw: Any) -> Any:
-        if batch_nchw.shape[2] * batch_nchw.shape[3] > self._pixels:
+    def _run(self, batch: Any) -> Any:
+        if batch.shape[2] * batch.shape[3] > self._pixels:
             raise MemoryError("too large")
-        return self._runtime.run(batch_nchw)
+        return self._runtime.run(batch)
 
 
 def test_out_of_memory_means_smaller_tiles(caplog: pytest.LogCaptureFixture) -> None:
@@ -285,8 +293,9 @@ def test_out_of_memory_means_smaller_tiles(caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory by what Linux's /proc says is taken")
-def test_memory_that_really_runs_out() -> None:
-    """ONNX Runtime's own allocation fails under a limit of 200 MB more than is taken; the picture is the same."""
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_memory_that_really_runs_out(name: str) -> None:
+    """The runtime's own allocation fails under a limit of 250 MB more than is taken; the picture is the same."""
     model = plain_model(spec_of(2, 1, 16)).SerializeToString()
     script = """
 import resource, sys
@@ -294,18 +303,19 @@ import numpy as np
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.runtimes import open_runtime
 
-model = sys.stdin.buffer.read()
-image = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
-expected = Upscaler(open_runtime(model, threads=1), tile=128).upscale(image)
-upscaler = Upscaler(open_runtime(model, threads=1), tile=4096)
+model, name = sys.stdin.buffer.read(), sys.argv[1]
+image = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), np.uint8)
+expected = Upscaler(open_runtime(model, name, threads=1), tile=128).upscale(image)
+upscaler = Upscaler(open_runtime(model, name, threads=1), tile=4096)
+upscaler.upscale(image[:64, :64])  # what a runtime prepares once is no tile's
 with open("/proc/self/statm") as statm:
     taken_bytes = int(statm.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + 200 * 10**6,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + 250 * 10**6,) * 2)
 print(all(map(np.array_equal, upscaler.upscale(image), expected)))
 """
-    done = subprocess.run([sys.executable, "-c", script], input=model, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script, name], input=model, capture_output=True, check=True)
     assert done.stdout == b"True\n"
-    assert b"not enough memory: trying again with tiles of 750 pixels" in done.stderr
+    assert b"not enough memory: trying again with tiles of 800 pixels" in done.stderr
 
 
 def test_progress_counts_input_pixels() -> None:
@@ -329,7 +339,7 @@ def test_memory_estimate_grows_with_the_model() -> None:
 
 def test_a_range_that_no_image_has() -> None:
     info = ModelInfo(name="m", scale=2, halo=4, range=(0.0, 255.0))
-    runtime = open_runtime(plain_model(spec_of(), info=info).SerializeToString())
+    runtime = open_runtime(plain_model(spec_of(), info=info).SerializeToString(), "onnxruntime")
     with pytest.raises(ModelFileError, match=r"works on values in \(0.0, 255.0\)"):
         Upscaler(runtime)
 
@@ -339,3 +349,97 @@ def test_impossible_tile_and_budget() -> None:
         Upscaler(runtime_of(), tile=8)
     with pytest.raises(UsageError, match="memory budget is 0 bytes"):
         Upscaler(runtime_of(), budget_bytes=0)
+
+
+class _Engine(CheckedRuntime):
+    """A real runtime that takes certain shapes only, as an engine does; keeps those that it got."""
+
+    def __init__(self, limits: Limits, runtime: Runtime | None = None) -> None:
+        self._runtime = runtime or runtime_of()
+        self.name, self.info, self.precision = self._runtime.name, self._runtime.info, self._runtime.precision
+        self.limits = limits
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def _run(self, batch: Any) -> Any:
+        self.shapes.add(batch.shape[2:])
+        return self._runtime.run(batch)
+
+
+@pytest.mark.parametrize("layout", ["gray", "rgb", "rgba"])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [((1, 91), (1, 93)), ((1, 60), (1, 200)), ((32, 40), (64, 64)), ((91, 91), (40, 40)), ((80, 90), (93, 93))],
+)
+def test_an_image_outside_the_profile_is_cut_into_tiles_that_fit(
+    height: tuple[int, int], width: tuple[int, int], layout: str
+) -> None:
+    image = layouts("uint8")[layout]  # 91 x 93
+    engine = _Engine(Limits(count=(1, 1), height=height, width=width))
+    np.testing.assert_array_equal(Upscaler(engine).upscale(image), Upscaler(runtime_of()).upscale(image))
+    for rows, columns in engine.shapes:
+        assert height[0] <= rows <= height[1]
+        assert width[0] <= columns <= width[1]
+    if height[1] >= 91 and width[1] >= 93:
+        assert engine.shapes == {(91, 93)}  # nothing is cut that fits
+    np.testing.assert_array_equal(
+        Upscaler(engine, tile=16).upscale(image), Upscaler(runtime_of(), tile=40).upscale(image)
+    )
+
+
+def test_an_image_that_no_profile_helps() -> None:
+    engine = _Engine(Limits(count=(1, 1), height=(64, 128), width=(100, 128)))
+    with pytest.raises(UsageError, match=r"image is 93 x 91 pixels, .* at least 100 x 64; build it for other shapes"):
+        Upscaler(engine).upscale(photograph())
+    narrow = _Engine(Limits(count=(1, 1), height=(1, 20), width=(1, 200)))
+    with pytest.raises(UsageError, match=r"at most 20 pixels, which leaves a tile 12 beside the 4"):
+        Upscaler(narrow).upscale(photograph())
+
+
+def test_a_network_of_the_whole_image_within_a_profile() -> None:
+    info = ModelInfo(name="whole", scale=2, halo=None, width=8)
+    runtime = open_runtime(plain_model(spec_of(2, 2, 8), info=info).SerializeToString(), "onnxruntime")
+    engine = _Engine(Limits(count=(1, 1), height=(1, 91), width=(1, 93)), runtime)
+    np.testing.assert_array_equal(Upscaler(engine).upscale(photograph()), Upscaler(runtime).upscale(photograph()))
+    small = _Engine(Limits(count=(1, 1), height=(1, 91), width=(1, 92)), runtime)
+    with pytest.raises(
+        UsageError, match=r"image is 93 x 91 pixels, and whole was built for at most 92 x 91 and cannot"
+    ):
+        Upscaler(small).upscale(photograph())
+
+
+@pytest.mark.parametrize("name", every_runtime())
+@pytest.mark.parametrize("layout", ["gray", "gray alpha", "rgb", "rgba"])
+def test_io_image_gives_the_picture_of_io_float(layout: str, name: str) -> None:
+    """Within a level: it rounds gray and filled-in colours to 8 bits before the network, and gray once more after."""
+    model = plain_model(spec_of(2, 2, 8))
+    floats = Upscaler(open_runtime(model.SerializeToString(), name), tile=40)
+    images = Upscaler(open_runtime(image_model(model).SerializeToString(), name), tile=40)
+    image = layouts("uint8")[layout]
+    made, expected = images.upscale(image), floats.upscale(image)
+    assert made.dtype == np.uint8
+    assert np.abs(made.astype(int) - expected).max() <= (1 if layout == "rgb" else 2)
+    assert (made != expected).mean() < (0.001 if layout == "rgb" else 0.2)
+    np.testing.assert_array_equal(made, Upscaler(images.runtime, tile=1000).upscale(image))
+
+
+def test_io_image_takes_8_bits_alone() -> None:
+    runtime = open_runtime(image_model(plain_model(spec_of())).SerializeToString(), "onnxruntime")
+    for dtype in ("uint16", "float32"):
+        with pytest.raises(UsageError, match=rf"image is {dtype}, .* takes and gives 8 bits .* --io float"):
+            Upscaler(runtime).upscale(photograph(dtype))
+
+
+def test_io_features_is_not_for_pictures() -> None:
+    runtime = open_runtime(features_model(plain_model(spec_of())).SerializeToString(), "onnxruntime")
+    with pytest.raises(ModelFileError, match=r"gives features, which a kernel is to finish; .* --io float or image"):
+        Upscaler(runtime)
+
+
+def test_auto_and_its_options_reach_the_runtime(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(plain_model(spec_of(2, 1, 4)).SerializeToString())
+    named = Upscaler(path, runtime="onnxruntime", precision="fp32").runtime
+    assert (named.name, named.precision) == ("onnxruntime", "fp32")
+    assert Upscaler(path, precision="fp32").runtime.precision == "fp32"
+    with pytest.raises(RuntimeUnavailableError, match="not in int8"):
+        Upscaler(path, runtime="onnxruntime", precision="int8")

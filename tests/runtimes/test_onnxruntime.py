@@ -1,20 +1,18 @@
-"""The ONNX Runtime backend: what it reads from a file, what it derives, and how it refuses what is no model."""
+"""What is particular to ONNX Runtime, and the halo of foreign graphs; `test_every_runtime` has the rest."""
 
 from __future__ import annotations
 
-import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError, UsageError
+from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes import open_runtime
-from tests.runtimes.models import foreign, plain_model, spec_of
+from tests.runtimes.models import half_model, plain_model, spec_of, with_info
 
 
 def graph_of(
@@ -29,34 +27,6 @@ def graph_of(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return model.SerializeToString()
-
-
-def test_a_file_says_everything_about_itself(tmp_path: Path) -> None:
-    model = plain_model(spec_of(scale=3, colour="y"))
-    path = tmp_path / "modèle.onnx"
-    path.write_bytes(model.SerializeToString())
-    runtime = open_runtime(path, threads=1)
-    assert runtime.name == "onnxruntime"
-    assert (runtime.info.scale, runtime.info.halo, runtime.info.colour) == (3, 4, "y")
-    output = runtime.run(np.full((2, 1, 5, 7), 0.5, np.float32))
-    assert output.shape == (2, 1, 15, 21)
-    assert output.dtype == np.float32
-
-
-@pytest.mark.parametrize(("scale", "blocks", "colour"), [(1, 1, "rgb"), (2, 3, "rgb"), (3, 1, "y"), (4, 2, "rgb")])
-def test_a_foreign_file_is_derived_and_said_so(
-    scale: int, blocks: int, colour: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    spec = spec_of(scale=scale, blocks=blocks, colour=colour, channels=11)
-    with caplog.at_level(logging.WARNING):
-        info = open_runtime(foreign(plain_model(spec))).info
-    assert (info.scale, info.halo, info.colour, info.width) == (
-        scale,
-        spec.halo,
-        colour,
-        max(11, spec.colours * scale**2),
-    )
-    assert f"derived scale {scale}, halo {spec.halo}" in caplog.text
 
 
 def _conv(source: str, target: str, weight: str, **attributes: Any) -> Any:
@@ -99,7 +69,7 @@ def _kernel(size: int, seed: int) -> Any:
 def test_derived_halo_is_where_the_influence_of_a_pixel_ends(nodes: list[Any], halo: int) -> None:
     """The reach is also measured: a pixel is changed, and what changes in the output is looked at."""
     constants = {"k3": _kernel(3, 1), "k5": _kernel(5, 2), "scales": np.array([1, 1, 2, 2], np.float32)}
-    runtime = open_runtime(graph_of(nodes, constants))
+    runtime = open_runtime(graph_of(nodes, constants), "onnxruntime")
     assert runtime.info.halo == halo
     before = np.random.default_rng(3).random((1, 3, 31, 31), dtype=np.float32)
     after = before.copy()
@@ -123,83 +93,45 @@ def test_an_underivable_halo_is_refused(node: Any, words: str) -> None:
     if words == "Transpose":  # square probes alone would hide it, and ours are not square
         words = "cannot run"
     with pytest.raises(ModelFileError, match=words):
-        open_runtime(model)
-
-
-def _not_a_model(name: str) -> bytes:
-    whole = plain_model(spec_of()).SerializeToString()
-    conv = [_conv("input", "output", "k", pads=[1] * 4)]
-    kernel = {"k": _kernel(3, 1)}
-    return {
-        "empty": b"",
-        "text": b"no model at all\n" * 9,
-        "truncated": whole[: len(whole) // 2],
-        "half precision": graph_of(conv, {"k": _kernel(3, 1).astype(np.float16)}, elem=TensorProto.FLOAT16),
-        "fixed size": graph_of(conv, kernel, sides=(64, 64)),
-        "shrinks": graph_of([_conv("input", "output", "k", pads=[1] * 4, strides=[2, 2])], kernel),
-    }[name]
-
-
-@pytest.mark.parametrize("name", ["empty", "text", "truncated", "half precision", "fixed size", "shrinks"])
-def test_not_a_model(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    data = _not_a_model(name)
-    path = tmp_path / "m.onnx"
-    path.write_bytes(data)
-    for model in (data, path):
-        with pytest.raises(ModelFileError, match="expected"):
-            open_runtime(model)
-    assert capfd.readouterr().err == ""
-
-
-def test_files_that_are_no_model(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "net.safetensors"
-    checkpoint.write_bytes(b"x")
-    with pytest.raises(ModelFileError, match=r"repsr-fuse export .*net\.safetensors --out net\.onnx"):
-        open_runtime(checkpoint)
-    with pytest.raises(ModelFileError, match="is a folder"):
-        open_runtime(tmp_path)
-    with pytest.raises(ModelFileError, match="does not exist"):
-        open_runtime(tmp_path / "none.onnx")
+        open_runtime(model, "onnxruntime")
 
 
 def test_metadata_that_contradicts_the_graph() -> None:
     info = ModelInfo(name="liar", scale=2, halo=4, colour="y")
     with pytest.raises(ModelFileError, match="says colour 'y' but takes 3 channels"):
-        open_runtime(plain_model(spec_of(), info=info).SerializeToString())
-    lying = open_runtime(plain_model(spec_of(), info=ModelInfo(name="liar", scale=3, halo=4)).SerializeToString())
-    with pytest.raises(ModelFileError, match="the model says scale 3"):
-        lying.run(np.zeros((1, 3, 8, 8), np.float32))
+        open_runtime(plain_model(spec_of(), info=info).SerializeToString(), "onnxruntime")
+    features = with_info(plain_model(spec_of()), io="features")
+    with pytest.raises(ModelFileError, match="gives 3 channels; expected 12 of io features"):
+        open_runtime(features.SerializeToString(), "onnxruntime")
+    image = with_info(plain_model(spec_of()), io="image")
+    with pytest.raises(ModelFileError, match="expected one uint8 image"):
+        open_runtime(image.SerializeToString(), "onnxruntime")
 
 
-@pytest.mark.parametrize(
-    "batch",
-    [
-        np.zeros((1, 1, 8, 8), np.float32),
-        np.zeros((3, 8, 8), np.float32),
-        np.zeros((1, 3, 8, 8), np.float64),
-        np.zeros((1, 3, 8, 8), np.uint8),
-        np.zeros((1, 3, 0, 8), np.float32),
-    ],
-)
-def test_a_wrong_batch(batch: Any) -> None:
-    with pytest.raises(UsageError, match="expect"):
-        open_runtime(plain_model(spec_of()).SerializeToString()).run(batch)
+def test_bf16_is_refused_with_the_way_out() -> None:
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"cannot compute .* a bf16 model, .* take another runtime, or exp"
+    ):
+        open_runtime(half_model(plain_model(spec_of()), "bf16").SerializeToString(), "onnxruntime")
 
 
-def test_a_batch_need_not_be_contiguous() -> None:
-    runtime = open_runtime(plain_model(spec_of()).SerializeToString())
-    batch = np.random.default_rng(0).random((1, 9, 8, 3), dtype=np.float32).transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(runtime.run(batch), runtime.run(np.ascontiguousarray(batch)))
-
-
-def test_unknown_runtime_and_threads() -> None:
-    with pytest.raises(UsageError, match="unknown runtime 'openvino'; expected one of onnxruntime"):
-        open_runtime(b"", "openvino")
-    with pytest.raises(UsageError, match="threads is 0"):
-        open_runtime(b"", threads=0)
+def test_fp16_is_not_rounded_between_its_layers() -> None:
+    """Its convolutions are computed in fp32, and what they give is not cast back in between."""
+    model = half_model(plain_model(spec_of(1, 3, 8)), "fp16")
+    widened = plain_model(spec_of(1, 3, 8))
+    for item in widened.graph.initializer:
+        array = numpy_helper.to_array(item)
+        if array.dtype == np.float32:
+            item.CopyFrom(numpy_helper.from_array(array.astype(np.float16).astype(np.float32), item.name))
+    x_nchw = np.random.default_rng(0).random((1, 3, 30, 40), np.float32)
+    runtime = open_runtime(model.SerializeToString(), "onnxruntime")
+    assert runtime.precision == "fp32"
+    exact = open_runtime(widened.SerializeToString(), "onnxruntime").run(x_nchw)
+    # the input, the sum with the skip and the output are float16: half a unit in the last place each, below 1
+    assert np.abs(runtime.run(x_nchw) - exact).max() < 3 * 2**-11
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install repsr-deploy\[cpu\]"):
-        open_runtime(b"")
+        open_runtime(b"", "onnxruntime")

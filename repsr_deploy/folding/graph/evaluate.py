@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from repsr_deploy.errors import FoldError
 from repsr_deploy.folding.graph import (
     evaluate_layout,
     evaluate_pointwise,
+    evaluate_quantize,
     evaluate_resize,
     evaluate_statistics,
     evaluate_windows,
@@ -32,14 +33,24 @@ HANDLERS: dict[str, Handler] = {
     **evaluate_windows.HANDLERS,
     **evaluate_statistics.HANDLERS,
     **evaluate_layout.HANDLERS,
+    **evaluate_quantize.HANDLERS,
 }
 """Operator -> what computes it; all others run in the reference implementation of the onnx package."""
 
 Values = dict[ir.Value, Tensor]
+Hand = Callable[[ir.Value, Tensor], Tensor]
+"""What is handed on of a value that was computed: the same tensor, or another in its place."""
+
+
+def unchanged(_: ir.Value, tensor: Tensor) -> Tensor:
+    """Hands on what was computed."""
+    return tensor
 
 
 @torch.no_grad()
-def evaluate(model: ir.Model, inputs: Mapping[str, Tensor], keep: Collection[str] = ()) -> dict[str, Tensor]:
+def evaluate(
+    model: ir.Model, inputs: Mapping[str, Tensor], keep: Collection[str] = (), *, hand: Hand = unchanged
+) -> dict[str, Tensor]:
     """Run a graph in float64.
 
     All floating values, whatever their type in the file, are float64, and Cast to a floating type is Cast to float64:
@@ -50,6 +61,8 @@ def evaluate(model: ir.Model, inputs: Mapping[str, Tensor], keep: Collection[str
         model: of operator set 13 or newer; nodes in an order in which they can run.
         inputs: graph input name -> tensor; initializers may be given, too, and are replaced.
         keep: names of further values to return.
+        hand: sees every value that a node gives, in their order, and says what the nodes after it get: a look at all
+            of them, or `evaluate_types.rounded`, which makes this an evaluation in the graph's own types.
 
     Returns:
         The graph's outputs and the values of `keep`, by name.
@@ -74,7 +87,7 @@ def evaluate(model: ir.Model, inputs: Mapping[str, Tensor], keep: Collection[str
         if name in inputs:
             values[value] = _as_float64(inputs[name])
     wanted = {value.name: value for value in graph.outputs} | _find(graph, keep)
-    _run(graph, values, frozenset(wanted.values()), opset)
+    _run(graph, values, frozenset(wanted.values()), opset, hand)
     return {str(name): _fetch(value, values) for name, value in wanted.items()}
 
 
@@ -89,14 +102,14 @@ def _find(graph: ir.Graph, names: Collection[str]) -> dict[str | None, ir.Value]
     return {name: known[name] for name in names}
 
 
-def _run(graph: ir.Graph, values: Values, wanted: frozenset[ir.Value], opset: int) -> None:
+def _run(graph: ir.Graph, values: Values, wanted: frozenset[ir.Value], opset: int, hand: Hand) -> None:
     """Run the nodes of a graph, adding to `values` and dropping from it what is not `wanted` and has no use left."""
     last_use = {value: node for node in graph for value in _uses(node)}
     for node in graph:
-        results = _run_node(node, values, opset)
+        results = _run_node(node, values, opset, hand)
         for value, result in zip(node.outputs, results, strict=False):
             if value in last_use or value in wanted:
-                values[value] = result
+                values[value] = hand(value, result)
         for value in _uses(node):
             if last_use[value] is node and value not in wanted:
                 values.pop(value, None)
@@ -110,14 +123,14 @@ def _uses(node: ir.Node) -> list[ir.Value]:
     return [*(value for value in node.inputs if value is not None), *outer, *outputs]
 
 
-def _run_node(node: ir.Node, values: Values, opset: int) -> tuple[Tensor, ...]:
+def _run_node(node: ir.Node, values: Values, opset: int, hand: Hand) -> tuple[Tensor, ...]:
     if node.domain not in DEFAULT_DOMAINS:
         raise FoldError(f"{_label(node)} is of the custom domain {node.domain!r} and cannot be evaluated")
     if node.op_type in LOOPS:
         raise FoldError(f"{_label(node)} is control flow and cannot be evaluated; export the model without it")
     inputs = tuple(None if value is None else _fetch(value, values) for value in node.inputs)
     if node.op_type == "If":
-        return _run_branch(node, inputs, values, opset)
+        return _run_branch(node, inputs, values, opset, hand)
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     call = Call(inputs, attributes, len(node.outputs))
     try:
@@ -141,12 +154,14 @@ def _handled(operator: str, call: Call) -> tuple[Tensor, ...] | None:
     return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
-def _run_branch(node: ir.Node, inputs: tuple[Tensor | None, ...], values: Values, opset: int) -> tuple[Tensor, ...]:
+def _run_branch(
+    node: ir.Node, inputs: tuple[Tensor | None, ...], values: Values, opset: int, hand: Hand
+) -> tuple[Tensor, ...]:
     """The branch of an If that its condition takes."""
     assert inputs[0] is not None
     branch = node.attributes["then_branch" if bool(inputs[0].item()) else "else_branch"].as_graph()
     inner = dict(values)
-    _run(branch, inner, frozenset(branch.outputs), opset)
+    _run(branch, inner, frozenset(branch.outputs), opset, hand)
     return tuple(_fetch(value, inner) for value in branch.outputs)
 
 

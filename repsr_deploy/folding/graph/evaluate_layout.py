@@ -194,6 +194,8 @@ def _pad(call: Call) -> Tensor:
         side = x.shape[axis]
         places = torch.arange(-low, side + high)
         if mode == "reflect":
+            if max(low, high) >= side:  # the specification says nothing of it, and PyTorch and the runtimes refuse it
+                raise ValueError(f"it mirrors {max(low, high)} pixels of the {side} along axis {axis}")
             period = max(1, 2 * (side - 1))
             places = (places % period).minimum(period - places % period)
         elif mode == "wrap":

@@ -14,7 +14,7 @@ def add_constant(graph: ir.Graph, name: str, numbers: NDArray[Any], dtype: ir.Da
 
     Its numbers stay as they are: float64 under a shorter type is rounded by `emit.round_weights`, once, at the end.
     """
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(numbers), name=name))
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(numbers, order="C"), name=name))
     value.shape = ir.Shape(numbers.shape)
     value.type = ir.TensorType(dtype or ir.DataType.from_numpy(numbers.dtype))
     graph.register_initializer(value)
