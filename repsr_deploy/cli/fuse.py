@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -15,9 +15,11 @@ from rich.text import Text
 
 from repsr_deploy.cli.errors import run
 from repsr_deploy.errors import ProofError, UsageError
+from repsr_deploy.model_info import ModelIo, Precision
 
 if TYPE_CHECKING:
     from repsr_deploy.export.checkpoint import ExportReport
+    from repsr_deploy.export.convert import Conversion, Target
     from repsr_deploy.export.graph import GraphReport, Objective
 
 app = typer.Typer(
@@ -35,15 +37,15 @@ def export(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Checkpoint written by repsr-train; any .onnx model; .pth or .safetensors of a network that spandrel "
-            "knows.",
+            help="Checkpoint written by repsr-train; any .onnx model; a bundled model by its name; .pth or "
+            ".safetensors of a network that spandrel knows.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            help="Model to write: .onnx; .safetensors, a folded checkpoint; .pth, a checkpoint of Compact "
-            "(SRVGGNetCompact), which other tools load."
+            help="File to write: .onnx; .xml, OpenVINO; .engine, TensorRT; .safetensors, a folded checkpoint; .pth, a "
+            "checkpoint of Compact (SRVGGNetCompact), which other tools load."
         ),
     ],
     proof: Annotated[Path | None, typer.Option(help="Also write the whole proof as JSON.")] = None,
@@ -73,28 +75,88 @@ def export(
     compact: Annotated[
         bool, typer.Option("--compact", help="Write .safetensors as a checkpoint of Compact, too.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, bf16 or int8: the types in the graph, which decide how engines compute.")
+    ] = "fp32",
+    model_io: Annotated[
+        str,
+        typer.Option(
+            "--io",
+            help="float: N x C x H x W in 0..1. image: uint8 N x H x W x 3, conversion, clamp and rounding inside. "
+            "features: ends before skip, PixelShuffle and clamp, for a fused kernel.",
+        ),
+    ] = "float",
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX operator set.", show_default="the oldest that can say it")
+    ] = None,
+    shape: Annotated[
+        str,
+        typer.Option(help="The only images that the model takes, NxCxHxW or HxW; for an engine MIN:OPT:MAX of such."),
+    ] = "",
+    file_format: Annotated[
+        str, typer.Option("--format", help="onnx, openvino, tensorrt or tensorrt-rtx.", show_default="by the name")
+    ] = "",
+    max_drop: Annotated[float, typer.Option(min=0, help="PSNR-Y in dB that int8 may cost.")] = 0.1,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of HR photographs to calibrate int8 on, and to look for overflow.",
+            show_default="scikit-image's",
+        ),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder of HR photographs on which --max-drop must hold.", show_default="those of --photos"),
+    ] = None,
+    level: Annotated[int, typer.Option(min=0, max=5, help="Effort of TensorRT's builder, 0 to 5.")] = 3,
 ) -> None:
     """Fold a network, prove that nothing changed, and write it.
 
     A checkpoint of repsr-train folds into plain 3x3 convolutions. Of any other network every linear region is found and
     folded where that is exact and saves work; what is kept is listed with the reason.
 
-    The proof runs both networks in float64 on the same images, borders apart from the interior. The result is also
-    compared in ONNX Runtime before the file gets its name; if anything disagrees no file is written.
+    The proof runs both networks in float64 on the same images, borders apart from the interior. The file is then run in
+    every runtime that is installed, and compared with PyTorch; if anything disagrees no file is written.
 
-    Example: repsr-fuse export runs/x2/checkpoint.safetensors --out model.onnx --proof proof.json
+    fp16 and bf16 are tried on photographs and extremes, and given up for the next longer type where they overflow. int8
+    keeps sensitive layers float until PSNR-Y falls by no more than --max-drop.
+
+    \b
+    repsr-fuse export runs/x2/checkpoint.safetensors --out model.onnx --proof proof.json
+    repsr-fuse export photo-x2 --out photo-x2_fp16_image.onnx --precision fp16 --io image
+    repsr-fuse export photo-x2 --out photo-x2.engine --precision fp16 --shape 64x64:360x640:1080x1920
     """
     from repsr_deploy.checkpoint import is_checkpoint, is_foreign
     from repsr_deploy.imaging.folders import find_images
+    from repsr_deploy.weights import bundled_names, find_model
 
-    photographs = [] if calibrate is None else find_images([calibrate]).images
+    source = find_model(source) if str(source) in bundled_names() else source
+
+    def images_in(folder: Path | None) -> list[Path]:
+        return [] if folder is None else find_images([folder]).images
+
+    photographs = images_in(calibrate)
+    target = _target(
+        precision=precision,
+        io=model_io,
+        opset=opset,
+        shape=shape,
+        format=file_format or None,
+        level=level,
+        max_drop_db=max_drop,
+        photographs=images_in(photos),
+        validation=images_in(validation),
+    )
     if is_checkpoint(source) and not is_foreign(source):
         for name, given in (("--objective", objective is not None), ("--allow-border", allow_border)):
             if given:
                 raise UsageError(f"{name} is for graphs and foreign networks; {source} folds layer by layer, exactly")
         from repsr_deploy.export.checkpoint import export_checkpoint
 
-        _show_fold(export_checkpoint(source, out, proof, probe or (), photographs, compact=compact))
+        report = export_checkpoint(
+            source, out, proof, probe or (), photographs, compact=compact, target=target, say=_say
+        )
+        _show_fold(report)
     else:
         from repsr_deploy.export.graph import export_graph
         from repsr_deploy.export.probes import photograph_crops
@@ -107,6 +169,8 @@ def export(
             calibration=photographs,
             objective=_objective(objective or "macs"),
             allow_border=allow_border,
+            target=target,
+            say=_say,
         )
         _show_graph(report)
     typer.echo(f"wrote {out}" + (f" and {proof}" if proof else ""))
@@ -134,14 +198,10 @@ def _show_fold(report: ExportReport) -> None:
         f"proof passed: {len(report.proof.sites)} layers exact on {len(report.proof.probes)} images; "
         f"float64 error {errors} of range {whole.range:.2f}"
     )
-    if report.check is not None:
-        console.print(
-            f"ONNX Runtime agrees with PyTorch within {report.check['relative_error']:.1e} "
-            f"at {len(report.check['shapes'])} sizes"
-        )
     for line in report.proof.kept:
         console.print(f"kept: {line}", markup=False)
     _show_calibration(report.calibration)
+    _show_conversion(report.conversion)
 
 
 def _show_graph(report: GraphReport) -> None:
@@ -163,6 +223,7 @@ def _show_graph(report: GraphReport) -> None:
     for name, milliseconds in report.latency_ms.items():
         console.print(f"{name}: {milliseconds:.1f} ms")
     _show_calibration(report.calibration)
+    _show_conversion(report.conversion)
 
 
 def _site_table(sites: Sequence[Any], title: str) -> Table:
@@ -181,6 +242,43 @@ def _show_calibration(calibration: Mapping[str, Any] | None) -> None:
     if calibration is not None:
         loss = calibration["psnr_y_before"] - calibration["psnr_y_after"]
         _console().print(f"calibrated on {calibration['photographs']} photographs: {loss:+.3f} dB of PSNR-Y lost")
+
+
+def _show_conversion(conversion: Conversion | None) -> None:
+    from repsr_deploy.runtimes import unavailable
+
+    if conversion is None:
+        return
+    console = _console()
+    for note in conversion.notes:
+        console.print(note, markup=False)
+    if conversion.int8 is not None:
+        for key, value in conversion.int8.lines().items():
+            console.print(f"{key}: {value}", markup=False)
+    missing = unavailable()
+    for check in conversion.checks:
+        if check.runtime not in missing:
+            console.print(check.line, markup=False)
+    if missing:
+        console.print(f"no self-test in {', '.join(missing)}: not usable here (repsr-fuse runtimes says why)")
+
+
+def _target(**choices: Any) -> Target:
+    """The form that is asked for.
+
+    Raises:
+        UsageError: a word that is none of the choices.
+    """
+    from repsr_deploy.export.convert import Format, Target
+
+    for key, kind in (("precision", Precision), ("io", ModelIo), ("format", Format)):
+        if choices[key] is not None and choices[key] not in get_args(kind):
+            raise UsageError(f"--{key} {choices[key]}; expected {', '.join(get_args(kind))}")
+    return Target(**choices)
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
 
 
 def _console() -> Console:
@@ -231,6 +329,27 @@ def verify(
         write_text(report, verdict.to_json())
     if not verdict.equal:
         raise ProofError(f"{a} and {b} do not compute the same")
+
+
+@app.command()
+def runtimes(
+    model: Annotated[str, typer.Argument(help="A bundled name or an .onnx file that export wrote.")] = "photo-x2",
+) -> None:
+    """Say which runtimes can run a model here, in which precision, and why others cannot.
+
+    Example: repsr-fuse runtimes model.onnx
+    """
+    from repsr_deploy.runtimes import candidates, unavailable
+    from repsr_deploy.runtimes.source import stated_info
+    from repsr_deploy.weights import find_model
+
+    info = stated_info(find_model(model))
+    if info is None:
+        raise UsageError(f"{model} says nothing about itself; expected a model that repsr-fuse export wrote")
+    for candidate in candidates(info):
+        typer.echo(f"{candidate.runtime}, {candidate.precision}")
+    for name, reason in unavailable().items():
+        typer.echo(f"{name}: {reason}")
 
 
 def main(args: Sequence[str] | None = None) -> int:

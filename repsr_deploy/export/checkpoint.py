@@ -14,7 +14,8 @@ from repsr_deploy.checkpoint import CheckpointInfo, load_checkpoint, save_checkp
 from repsr_deploy.errors import UsageError
 from repsr_deploy.export.calibration import calibrate_on
 from repsr_deploy.export.compact import save_compact, to_compact
-from repsr_deploy.export.onnx import build_model, export_folded
+from repsr_deploy.export.convert import FORMATS, PLAIN, Conversion, Say, Target, convert
+from repsr_deploy.export.onnx import build_model, folded_graph
 from repsr_deploy.export.probes import photograph_probe
 from repsr_deploy.files import sha256, write_text
 from repsr_deploy.folding.fold import fold
@@ -28,24 +29,31 @@ class ExportReport:
 
     info: ModelInfo
     proof: Proof
-    check: dict[str, Any] | None
-    """Of an .onnx file the comparison of ONNX Runtime with PyTorch: shapes, largest relative error, tolerance."""
+    conversion: Conversion | None
+    """Of a model file: what it became, and how it does in the runtimes here; None for a checkpoint."""
     calibration: dict[str, Any] | None
     """Where AdaDM's factor was made constant: photographs, and PSNR-Y in dB on them `before` and `after`."""
 
 
-SUFFIXES = (".onnx", ".safetensors", ".pth")
-"""Names of what an export writes."""
+CHECKPOINTS = (".safetensors", ".pth")
+"""Names of checkpoints; `convert.FORMATS` has those of models."""
 
 
-def check_outputs(source: Path, out: Path, proof: Path | None) -> None:
+def check_outputs(source: Path, out: Path, proof: Path | None, target: Target) -> None:
     """Refuse outputs of unknown kinds, and those that would overwrite each other or the source.
 
     Raises:
         UsageError: what it says.
     """
-    if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"output is {out}; expected a name that ends in {', '.join(SUFFIXES)}")
+    suffix = out.suffix.lower()
+    if suffix not in (*FORMATS, *CHECKPOINTS):
+        raise UsageError(f"output is {out}; expected a name that ends in {', '.join((*FORMATS, *CHECKPOINTS))}")
+    if suffix in FORMATS:
+        target.format_of(out)
+    elif target.changes_model:
+        raise UsageError(
+            f"{out} would be a checkpoint, which is float32 and of io float; expected {', '.join(FORMATS)}"
+        )
     if out.resolve() == source.resolve():
         raise UsageError(f"the output would overwrite {source}; choose another name")
     if proof is not None and proof.resolve() in (source.resolve(), out.resolve()):
@@ -60,13 +68,18 @@ def export_checkpoint(
     calibration: Sequence[Path] = (),
     *,
     compact: bool = False,
+    target: Target = PLAIN,
+    say: Say = lambda line: None,
 ) -> ExportReport:
-    """Fold a checkpoint, prove the fold, write the ONNX model and, where asked for, the proof.
+    """Fold a checkpoint, prove the fold, write the model and, where asked for, the proof.
 
     Args:
         checkpoint: a .safetensors file written by repsr-train, of any family.
-        model: the file to write, which gets its name only after every check has passed: .onnx, .safetensors (a folded
-            checkpoint), or .pth (a checkpoint of Compact, SRVGGNetCompact, which folded RepSR and ECBSR are).
+        model: the file to write, which gets its name only after every check has passed: one of `convert.FORMATS`,
+            .safetensors (a folded checkpoint), or .pth (a checkpoint of Compact, SRVGGNetCompact, which folded RepSR
+            and ECBSR are).
+        target: precision, io and the like of a model.
+        say: told what happens while it takes long.
         compact: write .safetensors in Compact's form as well.
         proof: the .json file to write.
         probes: photographs to use in the proof, beside the built-in images.
@@ -75,9 +88,9 @@ def export_checkpoint(
     Raises:
         UsageError: `model` has another suffix, or an output would overwrite the input.
         ImageFileError: a probe cannot be read.
-        ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold` and `export_folded`.
+        ModelFileError, FoldError, ProofError, RepsrError: as `load_checkpoint`, `fold`, `folded_graph` and `convert`.
     """
-    check_outputs(checkpoint, model, proof)
+    check_outputs(checkpoint, model, proof, target)
     net, trained = load_checkpoint(checkpoint)
     measured = None
     if calibration:
@@ -96,9 +109,9 @@ def export_checkpoint(
         psnr=trained.psnr,
         history=[*trained.history, {**source, "version": __version__, "calibration": measured}],
     )
-    check = None
-    if model.suffix.lower() == ".onnx":
-        check = export_folded(result.net, info, model)
+    conversion = None
+    if model.suffix.lower() in FORMATS:
+        conversion = convert(folded_graph(result.net, info), info, model, target, say)
     elif compact or model.suffix.lower() == ".pth":
         save_compact(model, to_compact(ir.from_proto(build_model(result.net, info))))
     else:
@@ -108,4 +121,4 @@ def export_checkpoint(
         save_checkpoint(model, result.net, described)
     if proof is not None:
         write_text(proof, result.proof.to_json())
-    return ExportReport(info, result.proof, check, measured)
+    return ExportReport(info, result.proof, conversion, measured)

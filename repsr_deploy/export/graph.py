@@ -15,10 +15,11 @@ from torch import Tensor
 
 from repsr_deploy._version import __version__
 from repsr_deploy.bench.timing import time_side_by_side
-from repsr_deploy.errors import ModelFileError
+from repsr_deploy.errors import ModelFileError, UsageError
 from repsr_deploy.export.calibration import calibrate_graph
 from repsr_deploy.export.checkpoint import check_outputs
 from repsr_deploy.export.compact import save_compact, to_compact
+from repsr_deploy.export.convert import FORMATS, PLAIN, Conversion, Say, Target, convert
 from repsr_deploy.export.saving import save_graph, staged
 from repsr_deploy.files import file_sha256, write_text
 from repsr_deploy.folding.graph.calibrate import REASON, image_factors
@@ -56,6 +57,8 @@ class GraphReport:
     latency_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     """Median time of each candidate, with objective `latency`."""
     calibration: Mapping[str, Any] | None = None
+    conversion: Conversion | None = None
+    """What it became, and how it does in the runtimes here; None for a checkpoint, and where `info` is None."""
 
 
 def export_graph(
@@ -67,6 +70,8 @@ def export_graph(
     calibration: Sequence[Path] = (),
     objective: Objective = "macs",
     allow_border: bool = False,
+    target: Target = PLAIN,
+    say: Say = lambda line: None,
 ) -> GraphReport:
     """Fold a graph, prove the fold, and write it; `out` appears only after every check has passed.
 
@@ -75,21 +80,25 @@ def export_graph(
 
     Args:
         source: an .onnx file, or a checkpoint of an architecture that spandrel knows.
-        out: .onnx; or .pth or .safetensors for a Compact checkpoint, where the folded network has that form.
+        out: one of `convert.FORMATS`; or .pth or .safetensors for a Compact checkpoint, where the folded network has
+            that form.
         proof: the .json file to write.
         probes: more images for the proof, name -> 1 x C x H x W in 0..1.
         calibration: HR photographs on which input-dependent factors become constants; none to keep those.
         objective: what is to be saved.
         allow_border: also fold what is exact in the interior only.
+        target: precision, io and the like of a model.
+        say: told what happens while it takes long.
 
     Raises:
-        UsageError: outputs that overwrite the input or have a wrong name, nothing to calibrate.
+        UsageError: outputs that overwrite the input or have a wrong name, nothing to calibrate, a form that this
+            network cannot have.
         ModelFileError: the source is damaged or unknown.
         FoldError: the graph cannot be evaluated, or has not the form of the output.
         ProofError: the folded graph does not compute what the source computes.
         RepsrError: an output cannot be written.
     """
-    check_outputs(source, out, proof)
+    check_outputs(source, out, proof, target)
     with tempfile.TemporaryDirectory() as scratch:
         whole, notes = read_source(source, Path(scratch))
         measured = None
@@ -119,10 +128,12 @@ def export_graph(
             entry = {"stage": "fold", "source_sha256": file_sha256(source), "version": __version__}
             history = [*info.history, {**entry, "objective": objective, "calibration": measured}]
             info = replace(info, proof=report.summary(), history=history)
-        _write(rounded if parts is None else parts.splice(rounded), info, out)
+        conversion = _write(rounded if parts is None else parts.splice(rounded), info, out, target, say)
     if proof is not None:
         write_text(proof, report.to_json())
-    return GraphReport(proof=report, info=info, notes=notes, latency_ms=latency, calibration=measured)
+    return GraphReport(
+        proof=report, info=info, notes=notes, latency_ms=latency, calibration=measured, conversion=conversion
+    )
 
 
 def plan_sites(source: Path) -> tuple[Site, ...]:
@@ -256,11 +267,17 @@ def _describe(before: ir.Model, after: ir.Model, stored: Path, source: Path) -> 
     )
 
 
-def _write(model: ir.Model, info: ModelInfo | None, out: Path) -> None:
-    if out.suffix.lower() != ".onnx":
+def _write(model: ir.Model, info: ModelInfo | None, out: Path, target: Target, say: Say) -> Conversion | None:
+    if out.suffix.lower() not in FORMATS:
         save_compact(out, to_compact(model))
-        return
+        return None
     if info is not None:
-        model.metadata_props.update(info.to_props())
+        return convert(model, info, out, target, say)
+    if target.changes_model or target.format_of(out) != "onnx":
+        raise UsageError(
+            f"{model.graph.name} is no network from one picture to one, which alone can be written in another form; "
+            "expected an .onnx file without further options"
+        )
     with staged(out) as path:
         save_graph(model, path)
+    return None

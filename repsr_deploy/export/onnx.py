@@ -1,4 +1,4 @@
-"""A folded network as a self-describing ONNX model, checked in ONNX Runtime before the file gets its name.
+"""A folded network as the graph of a self-describing ONNX model, checked against the network in float64.
 
 The graph is written directly: a folded network is a handful of kinds of nodes, and so no exporter decides its names,
 axes or opset. `input` N x C x H x W and `output` N x C x sH x sW are float32 in 0..1 with dynamic N, H and W; the
@@ -8,18 +8,19 @@ output is clamped.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import onnx
+import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from repsr_deploy._version import __version__
 from repsr_deploy.errors import ModelFileError, ProofError
-from repsr_deploy.files import atomic_path
+from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.proof import overflows
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.nets.base import Network
@@ -31,7 +32,7 @@ from repsr_deploy.tolerances import TOLERANCES
 OPSET = 18
 IR_VERSION = 9  # the oldest that allows opset 18 plus what old TensorRT and OpenVINO releases read
 
-FAINT = np.float32(0.2)
+FAINT = 0.2
 """Contrast of the noise for networks that overflow on full noise (`folding.proof.overflows`)."""
 CHECK_SHAPES = ((1, 17, 23), (2, 32, 31), (1, 1, 5), (3, 48, 64))
 """(N, H, W) at which an exported model is compared with PyTorch."""
@@ -164,62 +165,54 @@ def _plane(parameter_c: Tensor) -> NDArray[np.float32]:
     return _array(parameter_c).reshape(-1, 1, 1)
 
 
-def export_folded(net: Network, info: ModelInfo, path: Path) -> dict[str, Any]:
-    """Write a folded network to `path`, after ONNX Runtime has reproduced PyTorch's output at several odd sizes.
-
-    Returns:
-        What was checked: shapes, the largest difference relative to the range, the tolerance.
+def folded_graph(net: Network, info: ModelInfo) -> ir.Model:
+    """The graph of a folded network, which computes in float64 what PyTorch does; `info` is what it says about itself.
 
     Raises:
         ModelFileError: the weights are not finite.
-        ProofError: ONNX Runtime and PyTorch disagree; no file is written.
-        RepsrError: `path` cannot be written.
+        ProofError: graph and network disagree.
     """
     for key, value in net.state_dict().items():
         if not value.isfinite().all():
             raise ModelFileError(f"{key} holds NaN or infinity; such a network cannot be exported, train it again")
-    data = build_model(net, info).SerializeToString()
-    check = check_against_torch(net, data, info)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-    return check
+    graph = ir.from_proto(build_model(net, info))
+    check_against_torch(net, graph, info)
+    return graph
 
 
-def check_against_torch(net: Network, model: bytes, info: ModelInfo) -> dict[str, Any]:
-    """Run `model` in ONNX Runtime and `net` in PyTorch on the same random images, and compare.
+@torch.no_grad()
+def check_against_torch(net: Network, graph: ir.Model, info: ModelInfo) -> float:
+    """Run the graph and the network in float64 on the same random images; returns the largest relative difference.
 
     Raises:
-        ProofError: an output has another shape, or differs by more than the tolerance for `export`.
+        ProofError: an output has another shape, or differs by more than the tolerance for `fold`.
     """
-    import onnxruntime
-    import torch
-
-    reference = copy.deepcopy(net).float().eval()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(18)
-    low, high = info.range
-    tolerance = TOLERANCES["export"]
-    worst = 0.0
+    reference = copy.deepcopy(net).float().double().eval()
+    for layer in reference.modules():
+        if isinstance(layer, nn.LeakyReLU):  # ONNX attributes are float32
+            layer.negative_slope = float(np.float32(layer.negative_slope))
+    random = torch.Generator().manual_seed(18)
+    (low, high), tolerance, worst = info.range, TOLERANCES["fold"], 0.0
+    middle = (low + high) / 2
     for count, height, width in CHECK_SHAPES:
-        noise = random.uniform(low, high, (count, net.spec.colours, height, width)).astype(np.float32)
-        x_nchw = noise
-        with torch.no_grad():
-            unclamped = reference(torch.from_numpy(x_nchw))
-            if overflows(unclamped):
-                x_nchw = np.float32((low + high) / 2) + FAINT * (noise - np.float32((low + high) / 2))
-                unclamped = reference(torch.from_numpy(x_nchw))
+        noise = torch.rand(count, net.spec.colours, height, width, generator=random, dtype=torch.float64)
+        x_nchw = low + (high - low) * noise
+        unclamped = reference(x_nchw)
+        if overflows(unclamped):
+            x_nchw = middle + FAINT * (x_nchw - middle)
+            unclamped = reference(x_nchw)
         if overflows(unclamped):
             raise ProofError(f"{net.spec.name} itself overflows on random images; train it")
-        expected = unclamped.clamp(low, high).numpy()
-        actual = np.asarray(session.run(["output"], {"input": x_nchw})[0])
+        expected = unclamped.clamp(low, high)
+        (actual,) = evaluate(graph, {"input": x_nchw}).values()
         if actual.shape != expected.shape:
-            raise ProofError(f"ONNX Runtime gives {actual.shape} for {x_nchw.shape}; PyTorch gives {expected.shape}")
+            raise ProofError(f"the graph gives {tuple(actual.shape)}; PyTorch gives {tuple(expected.shape)}")
         reach = max(high - low, (unclamped.max() - unclamped.min()).item())  # rounding errors grow with it
-        difference = float(np.abs(actual - expected).max()) / reach
+        difference = (actual - expected).abs().max().item() / reach
         if not difference <= tolerance:
             raise ProofError(
-                f"ONNX Runtime and PyTorch differ by {difference:.3g} of the range at {x_nchw.shape}; "
+                f"graph and network differ by {difference:.3g} of the range at {tuple(x_nchw.shape)}; "
                 f"allowed {tolerance:.3g}"
             )
         worst = max(worst, difference)
-    return {"shapes": [list(shape) for shape in CHECK_SHAPES], "relative_error": worst, "tolerance": tolerance}
+    return worst

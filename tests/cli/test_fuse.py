@@ -97,7 +97,7 @@ def test_inspect_says_what_files_are(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("empty", 1, "not a readable safetensors file"),
         ("foreign", 1, "a network that spandrel does not know"),
         ("nan", 1, "itself overflows on every probe image"),
-        ("name", 2, "expected a name that ends in .onnx, .safetensors, .pth"),
+        ("name", 2, "expected a name that ends in .onnx, .xml, .engine, .plan, .safetensors, .pth"),
         ("proof", 2, "the proof would overwrite"),
         ("folder", 1, "cannot write"),
         ("probe", 1, "broken.png"),

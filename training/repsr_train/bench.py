@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from repsr_deploy.bench.timing import Timing, describe_machine, time_side_by_side
+from repsr_deploy.bench.machine import describe_machine
+from repsr_deploy.bench.timing import Timing, time_side_by_side
 from repsr_deploy.cli.errors import run
 from repsr_deploy.errors import ProofError
 from repsr_deploy.files import write_text

@@ -20,6 +20,7 @@ COMMANDS = {
     "degrade": "repsr_train.cli_degrade:app",
     "analyse": "repsr_train.cli_analyse:app",
     "study": "repsr_train.cli_study:app",
+    "qat": "repsr_train.cli_qat:app",
 }
 """First word of the command line -> what runs instead of the training; imported only then."""
 

@@ -21,6 +21,7 @@ from repsr_train.distributed import Processes, joined
 from repsr_train.folder import CHECKPOINT, RUN, check_folder, check_space, describe
 from repsr_train.guard import DivergedError
 from repsr_train.interchange import fit, read_weights
+from repsr_train.qat import Scales
 from repsr_train.recorder import Ledger, Recorder
 from repsr_train.signals import stop_flag
 from repsr_train.state import load_state
@@ -57,6 +58,8 @@ class Experiment:
     """Of the photographs; what a store says about its own is added."""
     save_pth: bool = False
     """Whether to write checkpoint.pth, too, as BasicSR does."""
+    int8: Scales | None = None
+    """Scales of the convolutions that are trained in int8 (`repsr_train.qat`); none for float."""
 
 
 def run_experiment(experiment: Experiment, console: Console) -> Path:
@@ -98,7 +101,7 @@ def _run(experiment: Experiment, device: torch.device, processes: Processes, con
 
     recipe, out = experiment.recipe, experiment.out
     processes.part(recipe.batch)
-    learner = Learner(recipe, device, processes)
+    learner = Learner(recipe, device, processes, int8=experiment.int8)
     check_space(out, learner.net)
     ledger, history = _begin(experiment, learner, say)
     say("preparing photographs")

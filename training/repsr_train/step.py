@@ -20,6 +20,7 @@ from repsr_train.ema import WeightAverage, measure_statistics
 from repsr_train.guard import Guard
 from repsr_train.losses import loss_function
 from repsr_train.optimizers import make_optimizer
+from repsr_train.qat import Scales, quantize
 from repsr_train.schedules import learning_rate
 
 AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,14 +29,21 @@ AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.
 class Learner:
     """A network in training. `step` counts the steps that were taken.
 
+    Args:
+        int8: scales of the convolutions that are trained in int8 (`repsr_train.qat`); none for float.
+
     Nothing here waits for the device: a step is only queued.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, recipe: Recipe, device: torch.device, processes: Processes = ALONE, *, int8: Scales | None = None
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.processes = recipe, device, processes
         self.step = 0
-        self.net = build(recipe.network).to(device).train()
+        self.net = build(recipe.network)
+        quantize(self.net, int8 or {})
+        self.net.to(device).train()
         for norm in norms_of(self.net):
             norm.processes, norm.mean_over_processes = processes.count, processes.differentiable_mean
         self.guard = Guard(recipe.spike_factor, recipe.spike_patience, device)
@@ -115,10 +123,10 @@ class Learner:
 def training_forward(net: Network, lr_nchw: Tensor) -> Tensor:
     """The network on N x C x H x W, folded where that saves work: blocks with branches, once statistics are frozen.
 
-    In residual networks a layer is a single convolution already: merging it anew in every step costs more than it
-    saves.
+    In residual and plain networks a layer is a single convolution already: merging it anew in every step costs more
+    than it saves.
     """
-    folds = isinstance(net.spec, StackSpec) and not uses_batch_statistics(net)
+    folds = isinstance(net.spec, StackSpec) and net.spec != net.spec.folded and not uses_batch_statistics(net)
     return folded_forward(net, lr_nchw) if folds else net(lr_nchw)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from repsr_deploy._version import __version__
-from repsr_deploy.bench.timing import describe_machine
+from repsr_deploy.bench.machine import describe_machine
 from repsr_deploy.errors import UsageError
 from repsr_deploy.files import write_text
 from repsr_train.study.catalogue import Study
