@@ -14,9 +14,8 @@ import skimage.data
 from rich.console import Console
 from rich.table import Table
 
-from repsr_deploy.bench.folding import measure_folding
-from repsr_deploy.bench.timing import describe_machine
-from repsr_deploy.checkpoint import load_checkpoint
+from repsr_deploy.bench.families import Selection
+from repsr_deploy.bench.throughput import Settings, measure_throughput
 from repsr_deploy.files import write_text
 from repsr_deploy.imaging.image_file import read_image, write_image
 from repsr_deploy.imaging.upscaler import Upscaler
@@ -31,6 +30,7 @@ PHOTOGRAPHS = {
 CROP = (slice(96, 196), slice(130, 280))  # rows and columns of chelsea's HR picture that the comparison shows
 ZOOM = 4
 CPU_THREADS = 1
+RUNTIMES = {"onnxruntime": "ONNX Runtime", "pytorch": "PyTorch"}
 
 
 def photographs(out: Path) -> None:
@@ -52,15 +52,20 @@ def report(out: Path) -> None:
     quality = {name: score.model for name, score in scores.items()}
     quality = {"bicubic": scores["bundled photo-x2"].bicubic, **quality}
     write_comparison(out / "comparison.png", photograph, trained, bundled)
-    net = load_checkpoint(out / "run" / "checkpoint.safetensors")[0]
-    speed = measure_folding(net, height=180, width=320, threads=CPU_THREADS, seconds=8)
+    settings = Settings(
+        selection=Selection(runtimes=tuple(RUNTIMES), precisions=("fp32",)),
+        shapes=((180, 320),),
+        threads=CPU_THREADS,
+        seconds=8,
+    )
+    checkpoint = str(out / "run" / "checkpoint.safetensors")
+    speed = measure_throughput([checkpoint], settings, arguments="scripts/demo", progress=lambda text, part: None)
+    rows = {(row.key["runtime"], row.key["network"]): row for row in speed.rows}
     proof = json.loads((out / "proof.json").read_text())
     numbers: dict[str, Any] = {
         "quality": {name: asdict(value) for name, value in quality.items() if value is not None},
-        "times_s": {name: timing.times_s for name, timing in speed.timings.items()},
-        "speedup": {"onnxruntime": speed.onnxruntime_speedup, "torch": speed.torch_speedup},
+        "speed": json.loads(speed.to_json()),
         "proof": proof["summary"],
-        "machine": describe_machine(CPU_THREADS),
     }
     write_text(out / "numbers.json", json.dumps(numbers, indent=2) + "\n")
 
@@ -71,9 +76,12 @@ def report(out: Path) -> None:
         table.add_row(name, f"{value.psnr_y:.2f}", f"{value.ssim_y:.4f}")
     console.print(table)
     table = Table("320x180 input, 1 thread", "branches ms", "folded ms", "times faster")
-    for name, ratio in (("ONNX Runtime", speed.onnxruntime_speedup), ("PyTorch", speed.torch_speedup)):
-        before, after = (speed.timings[f"{name}, {form}"].median_s * 1e3 for form in ("branches", "folded"))
-        table.add_row(name, f"{before:.1f}", f"{after:.1f}", f"{ratio:.1f}")
+    for runtime, name in RUNTIMES.items():
+        before, after = (rows[runtime, form] for form in ("branches", "folded"))
+        ratio = after.figures["faster_than_branches"]
+        assert before.timing is not None
+        assert after.timing is not None
+        table.add_row(name, f"{before.timing.median_s * 1e3:.1f}", f"{after.timing.median_s * 1e3:.1f}", f"{ratio:.1f}")
     console.print(table)
     console.print(
         f"proof: largest error {proof['summary']['relative_error_float64']:.1e} of the output's range in float64"

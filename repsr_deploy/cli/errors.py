@@ -14,8 +14,10 @@ from repsr_deploy.errors import RepsrError
 INTERRUPTED = 130
 LOGGER = "repsr_deploy"
 EXTRAS = {
-    **dict.fromkeys(("torch", "safetensors", "yaml", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("torch", "onnx_ir", "safetensors", "skimage", "yaml", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnxruntime"), "cpu"),
+    "matplotlib": "bench",
+    "openvino": "openvino",
     "sklearn": "analysis",
 }
 """Optional package -> the extra of this project that brings it."""

@@ -15,7 +15,7 @@ import torch
 import typer
 from rich.console import Console
 
-from repsr_deploy.bench.timing import describe_machine
+from repsr_deploy.bench.machine import describe_machine
 from repsr_deploy.cli.errors import run
 from repsr_deploy.errors import UsageError
 from repsr_deploy.files import write_text

@@ -1,38 +1,15 @@
-"""What folding buys: the same network with its branches and folded, in ONNX Runtime and in PyTorch, in one run."""
+"""A network with its branches as an ONNX model: what folding is compared with."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from repsr_deploy.bench.timing import Timing, speedup, time_side_by_side
-from repsr_deploy.errors import ProofError, UsageError
-from repsr_deploy.export.onnx import build_model
-from repsr_deploy.folding.fold import fold
-from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.errors import UsageError
 from repsr_deploy.nets.network import Network, linear_layers
 from repsr_deploy.nets.repsr import ExpandSqueeze, RepSRBlock
 from repsr_deploy.nets.spec import StackSpec
-from repsr_deploy.runtimes import open_runtime
-from repsr_deploy.tolerances import TOLERANCES
-
-
-@dataclass(frozen=True)
-class FoldingSpeed:
-    """Times for one image of height x width LR pixels, and how many times faster the folded network is."""
-
-    height: int
-    width: int
-    timings: dict[str, Timing]
-    onnxruntime_speedup: float
-    torch_speedup: float
 
 
 def branches_model(net: Network, folded: onnx.ModelProto) -> onnx.ModelProto:
@@ -87,52 +64,3 @@ def branches_model(net: Network, folded: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.initializer.extend(kept)
     onnx.checker.check_model(model)
     return model
-
-
-def measure_folding(net: Network, *, height: int, width: int, threads: int, seconds: float = 10.0) -> FoldingSpeed:
-    """Time a RepSR network with branches against its folded form, outputs verified first.
-
-    Raises:
-        UsageError: `net` is not of the family `repsr`.
-        ProofError: the candidates do not compute the same.
-    """
-    before = copy.deepcopy(net).float().eval()
-    after = fold(before).net
-    spec = net.spec
-    info = ModelInfo(name=after.spec.name, scale=spec.scale, halo=spec.halo, colour=spec.colour)
-    folded = build_model(after, info)
-    x_nchw = np.random.default_rng(0).random((1, spec.colours, height, width), dtype=np.float32)
-    candidates: dict[str, Callable[[], Any]] = {
-        "ONNX Runtime, branches": _session(branches_model(before, folded), x_nchw, threads),
-        "ONNX Runtime, folded": _session(folded, x_nchw, threads),
-        "PyTorch, branches": _torch(before, x_nchw),
-        "PyTorch, folded": _torch(after, x_nchw),
-    }
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        outputs = {name: run() for name, run in candidates.items()}
-        for name, output in outputs.items():
-            difference = float(np.abs(output - outputs["PyTorch, branches"]).max())
-            if not difference <= TOLERANCES["store"]:
-                raise ProofError(f"{name} differs from PyTorch with branches by {difference:.3g} of the range")
-        timings = time_side_by_side(candidates, seconds=seconds)
-    finally:
-        torch.set_num_threads(threads_before)
-    ratios = [speedup(timings, f"{name}, branches", f"{name}, folded") for name in ("ONNX Runtime", "PyTorch")]
-    return FoldingSpeed(height, width, timings, *ratios)
-
-
-def _session(model: onnx.ModelProto, x_nchw: Any, threads: int) -> Callable[[], Any]:
-    runtime = open_runtime(model.SerializeToString(), threads=threads)
-    return lambda: runtime.run(x_nchw)
-
-
-def _torch(net: Network, x_nchw: Any) -> Callable[[], Any]:
-    batch_nchw = torch.from_numpy(x_nchw)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(batch_nchw).clamp(0, 1).numpy()
-
-    return run
