@@ -67,7 +67,7 @@ def bundle(name: str, checkpoint: Path, test_sets: list[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / f"{name}.onnx"
         export_checkpoint(checkpoint, model)
-        upscaler = Upscaler(model)
+        upscaler = Upscaler(model, runtime="onnxruntime")
         reports = {test_set.name: _evaluate(upscaler, test_set) for test_set in test_sets}
     psnr = {test_set: round(report.model.psnr_y or 0, 2) for test_set, report in reports.items()}
     info = replace(trained, psnr=psnr)

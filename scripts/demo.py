@@ -44,7 +44,7 @@ def photographs(out: Path) -> None:
 def report(out: Path) -> None:
     """Score, time and show what the demo made; writes comparison.png and numbers.json."""
     photograph = out / "test" / "chelsea.png"
-    trained, bundled = Upscaler(out / "model.onnx"), Upscaler("photo-x2")
+    trained, bundled = (Upscaler(model, runtime="onnxruntime") for model in (out / "model.onnx", "photo-x2"))
     scores = {
         "trained just now": evaluate(trained.upscale, 2, [photograph]),
         "bundled photo-x2": evaluate(bundled.upscale, 2, [photograph]),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,12 @@ import skimage.data
 
 # the tensors of tests are tiny: a second thread of PyTorch costs far more than it gives, most of all on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+USER_CACHE = os.environ.get("REPSR_CACHE")
+"""Where the user's cache folder is said to be: what is downloaded once stays there."""
+os.environ["REPSR_CACHE"] = tempfile.mkdtemp(prefix="repsr-tests-")
+"""What tests choose and build must not come from another run."""
+atexit.register(shutil.rmtree, os.environ["REPSR_CACHE"], ignore_errors=True)
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 """Photographs and checkpoints beside the repository: not part of it, so tests that need them skip elsewhere."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    *("cv2", "matplotlib", "onnx", "onnxruntime", "safetensors", "scipy", "skimage", "sklearn", "tensorboard"),
-    *("torch", "yaml"),
+    *("cv2", "matplotlib", "onnx", "onnxruntime", "openvino", "pycuda", "safetensors", "scipy", "skimage", "sklearn"),
+    *("tensorboard", "tensorrt", "torch", "yaml"),
 }
 HELP_HEAVY = HEAVY - {"cv2"}  # OpenCV loads in a tenth of a second: a command may import it at its top
 IMPORT_LIMIT_S = 0.2

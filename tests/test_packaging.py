@@ -164,6 +164,7 @@ WHEEL_FILES = {
     "repsr_deploy/nets/stack.py",
     "repsr_deploy/nets/wdsr.py",
     "repsr_deploy/nets/weight_norm.py",
+    "repsr_deploy/processor.py",
     "repsr_deploy/py.typed",
     "repsr_deploy/runtimes/__init__.py",
     "repsr_deploy/runtimes/backends.py",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repsr_deploy._version import __version__
+from repsr_deploy.processor import processor_name
 
 # fmt: off
 PACKAGES = (
@@ -29,7 +30,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
     return {
         "version": __version__,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_bytes": _meminfo("MemTotal"),
@@ -78,15 +79,6 @@ def _kibibytes(path: Path, field: str) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def _gpus() -> list[str]:

@@ -27,6 +27,14 @@ class Limits:
     height: tuple[int, int]
     width: tuple[int, int]
 
+    def nearest(self, count: int, height: int, width: int) -> tuple[int, int, int]:
+        """The shape within that is nearest to one."""
+        count, height, width = (
+            max(low, min(value, high))
+            for value, (low, high) in zip((count, height, width), (self.count, self.height, self.width), strict=True)
+        )
+        return count, height, width
+
     def check(self, name: str, count: int, height: int, width: int) -> None:
         """Refuse what lies outside.
 

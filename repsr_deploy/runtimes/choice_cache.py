@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +16,7 @@ from repsr_deploy._version import __version__
 from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import write_text
+from repsr_deploy.processor import processor_name
 from repsr_deploy.runtimes.backends import Candidate
 from repsr_deploy.runtimes.source import Source, content_sha256, name_of
 
@@ -104,7 +104,7 @@ def _key(model: Source, asked: dict[str, Any]) -> dict[str, Any]:
         "asked": asked,
         "repsr-deploy": __version__,
         "packages": {name: _version(name) for name in PACKAGES},
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "gpus": _gpus(),
     }
@@ -115,10 +115,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    return next(_values(Path("/proc/cpuinfo"), "model name"), platform.processor())
 
 
 def _gpus() -> list[str]:

@@ -66,7 +66,7 @@ class OnnxRuntime(CheckedRuntime):
         self._session: Any = self._open(model, label, threads)
         info = ModelInfo.from_props(self._session.get_modelmeta().custom_metadata_map)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        colour = check_ports(_ports(inputs), _ports(outputs), info, label)
+        colour, self.limits = check_ports(_ports(inputs), _ports(outputs), info, label)
         self._input, self._output = inputs[0].name, outputs[0].name
         self.info = info or derive_info(model, colour, self._run)
         self.precision = checked_precision(self.name, self.info, self._precisions(self.info), precision)

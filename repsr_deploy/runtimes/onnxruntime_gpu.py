@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from repsr_deploy.cache_dir import cache_dir
-from repsr_deploy.errors import RuntimeUnavailableError
+from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import onnxruntime as cpu
 from repsr_deploy.runtimes.onnxruntime import OnnxRuntime, first_line, import_onnxruntime, not_a_model, session_options
@@ -166,7 +166,7 @@ class OnnxRuntimeGpu(OnnxRuntime):
         if reason is not None:
             raise RuntimeUnavailableError(reason)
         super().__init__(model, threads, precision)
-        if self._wanted.profile:
+        if self._wanted.profile and self.limits is None:
             self.limits = DEFAULT_SHAPES.limits
 
     def _precisions(self, info: ModelInfo) -> tuple[Precision, ...]:
@@ -175,12 +175,17 @@ class OnnxRuntimeGpu(OnnxRuntime):
     def _open(self, model: Source, label: str, threads: int | None) -> Any:
         onnxruntime = import_onnxruntime()
         wanted = self._wanted
-        info = cpu.stated_or_none(model) or ModelInfo(name=label, scale=1, halo=None)
+        info = cpu.stated_or_none(model)
+        if info is None and wanted.profile:
+            raise ModelFileError(
+                f"{label} says nothing about itself, but an engine is built for known shapes; expected a file that "
+                "`repsr-fuse export` has written"
+            )
         folder = cache_dir(wanted.name, f"{content_sha256(model)[:16]}-{onnxruntime.__version__}")
         folder.mkdir(parents=True, exist_ok=True)
         options = session_options(onnxruntime, threads)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        provider_options = wanted.options(info, folder)
+        provider_options = wanted.options(info or ModelInfo(name=label, scale=1, halo=None), folder)
         providers: list[tuple[str, dict[str, str]]] = [(wanted.provider, provider_options)]
         _load_libraries(onnxruntime)
         if wanted.plugin:

@@ -133,9 +133,10 @@ def save_openvino(model: Path, out: Path) -> None:
 
 def first_line(error: BaseException) -> str:
     """What OpenVINO's error says, without where in its source."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip(" -") for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API"))]
-    return (told or lines or [""])[0][:300].rstrip(".")
+    failed = [line for line in told if line.startswith("Conversion is failed for")]  # operators, after a long report
+    return (failed or told or lines or [""])[0][:300].rstrip(".")
 
 
 def _port(item: Any) -> Port:

@@ -76,8 +76,10 @@ def _weight_files(model: Path) -> list[Path]:
     """Files beside a model that hold its weights: NAME.bin of an .xml, external data of an .onnx."""
     if model.suffix == ".xml":
         return [model.with_suffix(".bin")]
+    if model.suffix != ".onnx":
+        return []
     content = model.read_bytes()
-    if model.suffix != ".onnx" or b"location" not in content:  # external data is a table with a key of that name
+    if b"location" not in content:  # external data is a table with a key of that name
         return []
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data

@@ -89,7 +89,19 @@ def test_json_holds_model_protocol_versions_and_numbers(model: Path, folder: Pat
     assert content["model"]["info"]["name"] == "Plain-M1C2"
     assert content["versions"]["repsr-deploy"] == __version__
     assert content["versions"]["onnxruntime"]
+    assert content["runtime"] == {"name": "onnxruntime", "precision": "fp32"}
     assert [path.name for path in target.parent.iterdir()] == ["scores.json"]
+
+
+def test_another_runtime_is_measured_and_named(model: Path, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "scores.json"
+    args = [str(model), "--hr", str(folder), "--json", str(target), "--runtime", "openvino", "--precision", "fp32"]
+    assert run(app, NAME, args) == 0
+    content = json.loads(target.read_text(encoding="utf-8"))
+    assert content["runtime"] == {"name": "openvino", "precision": "fp32"}
+    assert content["versions"]["openvino"]
+    expected = evaluate(nearest, 2, paths(folder)).to_dict()
+    assert {key: content[key] for key in expected} == expected
 
 
 def test_unreadable_pictures_are_named_skipped_and_exit_code_1(
@@ -158,5 +170,5 @@ def test_unwritable_json_keeps_the_table(model: Path, folder: Path, capsys: pyte
 def test_help_says_what_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app, NAME, ["--help"]) == 0
     text = capsys.readouterr().out
-    for words in ("PSNR", "BT.601", "bicubic", "--hr", "--json", "photo-x2"):
+    for words in ("PSNR", "BT.601", "bicubic", "--hr", "--json", "--runtime", "photo-x2"):
         assert words in text

@@ -53,7 +53,7 @@ def test_export_writes_model_and_proof(
     report = json.loads(proof.read_text())
     assert report["summary"]["passed"] is True
     assert report["probes"][-1] == "coffee.png 201x201"
-    info = open_runtime(out).info
+    info = open_runtime(out, "onnxruntime").info
     folded = spec_of(family).folded
     assert (info.name, info.scale, info.halo, info.data_licence) == (folded.name, 2, folded.halo, "CC0")
     assert info.proof == report["summary"]
@@ -66,12 +66,12 @@ def test_calibration_is_measured_and_makes_the_model_tileable(
     path = checkpoint(tmp_path, "edsr-adadm")
     assert fuse("export", path, "--out", tmp_path / "whole.onnx") == 0
     assert "kept: factor exp(w log(deviation) + b) of every block: it depends on the image" in capsys.readouterr().out
-    assert open_runtime(tmp_path / "whole.onnx").info.halo is None
+    assert open_runtime(tmp_path / "whole.onnx", "onnxruntime").info.halo is None
     assert fuse("export", path, "--out", tmp_path / "model.onnx", "--calibrate", photographs) == 0
     said = capsys.readouterr().out
     assert "calibrated on 3 photographs: " in said
     assert "kept: factor" not in said
-    info = open_runtime(tmp_path / "model.onnx").info
+    info = open_runtime(tmp_path / "model.onnx", "onnxruntime").info
     assert info.halo == 8
     assert info.history[-1]["calibration"]["photographs"] == 3
 

@@ -114,7 +114,10 @@ def same_pictures(a: Path, b: Path, tolerance: float = 2e-6) -> None:
 
 def tiles_change_nothing(path: Path) -> None:
     image = np.ascontiguousarray(skimage.data.astronaut()[30:101, 170:243])
-    np.testing.assert_array_equal(Upscaler(path, tile=24).upscale(image), Upscaler(path, tile=1000).upscale(image))
+    np.testing.assert_array_equal(
+        Upscaler(path, runtime="onnxruntime", tile=24).upscale(image),
+        Upscaler(path, runtime="onnxruntime", tile=1000).upscale(image),
+    )
 
 
 def one_error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -136,7 +139,7 @@ def test_a_graph_becomes_a_smaller_model_that_describes_itself(
     same_pictures(source, out)
     tiles_change_nothing(out)
 
-    info = open_runtime(out).info
+    info = open_runtime(out, "onnxruntime").info
     assert (info.name, info.scale, info.halo, info.colour) == ("small", 2, 3, "rgb")
     (entry,) = info.history
     assert (entry["stage"], entry["objective"], entry["calibration"]) == ("fold", "macs", None)
@@ -157,7 +160,7 @@ def test_folding_again_finds_nothing_and_appends_to_the_history(tmp_path: Path) 
     assert fuse("export", write(tmp_path, model), "--out", once) == 0
     assert fuse("export", once, "--out", twice) == 0
     assert operators(once) == operators(twice)
-    first, second = (open_runtime(path).info for path in (once, twice))
+    first, second = (open_runtime(path, "onnxruntime").info for path in (once, twice))
     assert second.history[:1] == first.history
     assert len(second.history) == 2
     assert second.history[1]["source_sha256"] != first.history[0]["source_sha256"]
@@ -177,7 +180,7 @@ def test_objectives(objective: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert fuse("export", source, "--out", out, "--objective", objective) == 0
     same_pictures(source, out)
     said = capsys.readouterr().out
-    assert open_runtime(out).info.history[0]["objective"] == objective
+    assert open_runtime(out, "onnxruntime").info.history[0]["objective"] == objective
     if objective != "latency":
         assert operators(out) == ["Conv"] * {"macs": 2, "nodes": 1}[objective]
     else:
@@ -238,7 +241,7 @@ def test_a_checkpoint_of_another_project(tmp_path: Path, capsys: pytest.CaptureF
     with torch.no_grad():
         expected = foreign("Compact")(torch.from_numpy(noise())).numpy()
     np.testing.assert_allclose(run(out, noise()), expected, atol=2e-6 * max(1, np.ptp(expected)))
-    info = open_runtime(out).info
+    info = open_runtime(out, "onnxruntime").info
     assert (info.name, info.scale, info.halo) == ("Compact", 2, 4)
     tiles_change_nothing(out)
 
@@ -254,7 +257,9 @@ def test_branches_and_attention(name: str, tmp_path: Path, capsys: pytest.Captur
     with torch.no_grad():
         expected = foreign(name)(torch.from_numpy(noise())).numpy()
     np.testing.assert_allclose(run(out, noise()), expected, atol=1e-5 * max(1, np.ptp(expected)))
-    assert (open_runtime(out).info.halo is None) == (name == "RCAN")  # its attention averages the whole image
+    assert (open_runtime(out, "onnxruntime").info.halo is None) == (
+        name == "RCAN"
+    )  # its attention averages the whole image
 
 
 @pytest.mark.slow
@@ -265,7 +270,7 @@ def test_published_checkpoints(
     source, out = shared_data / "checkpoints" / file, tmp_path / "net.onnx"
     assert fuse("export", source, "--out", out) == 0
     assert ("stripped of its training branches" in capsys.readouterr().out) == ("span" in file)
-    assert open_runtime(out).info.scale == scale
+    assert open_runtime(out, "onnxruntime").info.scale == scale
     tiles_change_nothing(out)
     with torch.no_grad():
         expected = load_foreign(source).module(torch.from_numpy(noise())).numpy()
@@ -313,7 +318,7 @@ def test_adadm_keeps_its_factor_or_is_calibrated(
     source.write_bytes(exported_block("adadm"))
     assert fuse("export", source, "--out", kept) == 0
     assert "depends on the image" in " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert open_runtime(kept).info.halo is None
+    assert open_runtime(kept, "onnxruntime").info.halo is None
     same_pictures(source, kept)
 
     proof = tmp_path / "proof.json"
@@ -321,7 +326,7 @@ def test_adadm_keeps_its_factor_or_is_calibrated(
     said = capsys.readouterr().out
     assert "calibrated on 3 photographs: " in said
     assert "depends on the image" not in said
-    info = open_runtime(constant).info
+    info = open_runtime(constant, "onnxruntime").info
     assert info.halo == 6
     calibration = info.history[-1]["calibration"]
     assert calibration["photographs"] == 3
@@ -337,7 +342,7 @@ def test_our_own_model_with_a_factor_can_be_calibrated_later(photographs: Path, 
     checkpoint, whole, constant = own_checkpoint(tmp_path, "edsr-adadm"), tmp_path / "a.onnx", tmp_path / "b.onnx"
     assert fuse("export", checkpoint, "--out", whole) == 0
     assert fuse("export", whole, "--out", constant, "--calibrate", photographs) == 0
-    before, after = (open_runtime(path).info for path in (whole, constant))
+    before, after = (open_runtime(path, "onnxruntime").info for path in (whole, constant))
     assert (before.halo, after.halo) == (None, 8)
     assert after.name == before.name
     assert after.history[:-1] == before.history

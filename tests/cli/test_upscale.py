@@ -18,15 +18,23 @@ from repsr_deploy.bench.upscaling import peak_memory_bytes
 from repsr_deploy.cli.upscale import main
 from repsr_deploy.imaging.image_file import read_image, write_image
 from repsr_deploy.imaging.upscaler import Upscaler
+from repsr_deploy.runtimes import choose, open_runtime
 from repsr_deploy.weights import bundled_names
 from tests.runtimes.models import plain_model, spec_of
 
 IMAGE = skimage.data.coffee()[100:163, 200:281]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for all tests of this file: their model is measured once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an image, a model, and what is neither."""
+    monkeypatch.setenv("REPSR_CACHE", str(cache))
     monkeypatch.chdir(tmp_path)
     write_image(Path("a.png"), IMAGE)
     Path("m.onnx").write_bytes(plain_model(spec_of()).SerializeToString())
@@ -70,6 +78,17 @@ def test_a_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "in/a.png 81x63 -> out/a_x2.webp 162x126 in" in captured.err
 
 
+def test_the_runtime_is_chosen_and_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a.png", "-o", "auto.png", "-m", "m.onnx", "-v"]) == 0
+    choice = choose(here / "m.onnx")
+    assert f"repsr-upscale: info: m.onnx runs in {choice.reason}\n" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_image(here / "auto.png"), Upscaler(choice.runtime).upscale(IMAGE))
+    assert main(["a.png", "-o", "b.png", "-m", "m.onnx", "--runtime", "onnxruntime", "--precision", "fp32", "-v"]) == 0
+    assert " runs in " not in capsys.readouterr().err
+    expected = Upscaler(open_runtime(here / "m.onnx", "onnxruntime")).upscale(IMAGE)
+    np.testing.assert_array_equal(read_image(here / "b.png"), expected)
+
+
 def test_an_existing_output_is_overwritten(here: Path) -> None:
     shutil.copy("text.png", "b.png")
     assert main(["a.png", "-o", "b.png", "-m", "m.onnx"]) == 0
@@ -96,6 +115,8 @@ BAD_USAGE = [
     (["a.png", "-o", "b.png", "-t", "-16"], "tile is -16 pixels"),
     (["a.png", "-o", "b.png", "--threads", "0"], "'--threads'"),
     (["a.png", "-o", "b.png", "--quality", "101"], "'--quality'"),
+    (["a.png", "-o", "b.png", "--runtime", "torch"], "unknown runtime 'torch'; expected auto or one of onnxruntime, "),
+    (["a.png", "-o", "b.png", "--precision", "fp8"], "'--precision'"),
     (["a.png", "-o", "b.gif"], "extension '.gif'; expected one of .png, .jpg, .jpeg, .webp"),
     (["a.png", "-o", "b"], "end it with / to make it one"),
     (["a.png", "-o", "b/", "--ext", "gif"], "extension is 'gif'"),
@@ -115,6 +136,14 @@ FAILURES = [
     (["a.png", "-o", "b.png", "-m", "empty.png"], "empty.png is empty; expected an .onnx file"),
     (["a.png", "-o", "b.png", "-m", "net.safetensors"], "fold and export it first: `repsr-fuse export net.safetensors"),
     (["a.png", "-o", "b.png", "-m", "."], ". is a folder; expected an .onnx file"),
+    (
+        ["a.png", "-o", "b.png", "--precision", "int8"],
+        "no runtime computes m.onnx in int8; here are onnxruntime in fp32",
+    ),
+    (
+        ["a.png", "-o", "b.png", "--runtime", "onnxruntime", "--precision", "bf16"],
+        "runtime onnxruntime computes Plain-M2C8, a fp32 model, in fp32 on this machine, not in bf16",
+    ),
     (["hollow", "-o", "out"], "folder hollow holds no image (0 other files)"),
     (["a.png", "-o", "text.png/b.png"], "cannot write text.png/b.png"),
 ]
@@ -201,7 +230,14 @@ def test_an_interrupt_leaves_no_half_file(here: Path) -> None:
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for words in ("repsr-upscale photo.jpg -o large.png", "--tile", "An existing", "Quality of JPEG and WebP"):
+    for words in (
+        "repsr-upscale photo.jpg -o large.png",
+        "--tile",
+        "--runtime",
+        "--precision",
+        "An existing",
+        "Quality of JPEG and WebP",
+    ):
         assert words in text
 
 

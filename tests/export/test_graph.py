@@ -74,7 +74,7 @@ def test_the_graph_of_a_trained_network_folds_into_what_its_layers_fold_into(fam
     assert report.info is not None
     if family in ("edsr-bn", "wdsr-b"):  # the skip of the others is traced as Expand, whose reach nobody derives
         assert report.info.halo == net.spec.halo
-    assert open_runtime(out).info == report.info
+    assert open_runtime(out, "onnxruntime").info == report.info
 
 
 def test_the_plan_is_what_an_export_does(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_large_weights_are_beside_the_model(tmp_path: Path, monkeypatch: pytest.
     source, out = write(tmp_path, PAIR), tmp_path / "out" / "big.onnx"
     export_graph(source, out)
     assert sorted(path.name for path in out.parent.iterdir()) == ["big.onnx", "big.onnx.data"]
-    assert open_runtime(out).info.name == "net"
+    assert open_runtime(out, "onnxruntime").info.name == "net"
 
 
 def test_a_graph_without_a_name_has_that_of_its_file(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_tiled_equals_untiled_bit_for_bit(
     untiled = runtime.run(image.transpose(2, 0, 1)[None].copy())[0].transpose(1, 2, 0)
     assert untiled.std() > 0.05  # a saturated network would agree with anything
     assert ((untiled > 0) & (untiled < 1)).mean() > 0.5
-    for tile in TILES:
+    for tile in TILES if candidate == Candidate("onnxruntime", "fp32") else TILES[1::2]:
         tiled = Upscaler(runtime, tile=tile).upscale(image)
         assert tiled.tobytes() == np.ascontiguousarray(untiled).tobytes(), (
             f"tile {tile}: {np.abs(tiled - untiled).max()}"

@@ -17,6 +17,7 @@ from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import Precision
 from repsr_deploy.runtimes import Candidate, choice_cache, choose, open_runtime
 from repsr_deploy.runtimes import choice as choosing
+from repsr_deploy.runtimes.openvino import OpenVinoRuntime
 from repsr_deploy.runtimes.openvino_model import save_openvino
 from repsr_deploy.runtimes.picture import photograph_like
 from tests.runtimes.here import STORED, candidates_for
@@ -96,7 +97,7 @@ def test_another_machine_or_version_is_measured_anew(path: Path, monkeypatch: py
         case "package":
             monkeypatch.setattr(choice_cache, "_version", lambda name: "99")  # pyright: ignore[reportUnknownLambdaType]
         case "processor":
-            monkeypatch.setattr(choice_cache, "_processor", lambda: "another")
+            monkeypatch.setattr(choice_cache, "processor_name", lambda: "another")
         case _:
             monkeypatch.setattr(choice_cache.os, "cpu_count", lambda: 99)
     no_measuring(monkeypatch)
@@ -209,6 +210,27 @@ def test_a_candidate_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) ->
     choice = choose(model.SerializeToString())
     assert choice.candidate == Candidate("onnxruntime", "fp32")
     assert "openvino is left out: " in caplog.text
+
+
+def test_a_candidate_that_cannot_run_is_left_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenVINO compiles when it first runs; a property that it does not know makes that fail."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(OpenVinoRuntime, "_properties", lambda self: {"NO_SUCH_PROPERTY": "1"})  # pyright: ignore[reportUnknownLambdaType]
+    choice = choose(path)
+    assert choice.candidate == Candidate("onnxruntime", "fp32")
+    assert "openvino in fp32 is left out: OpenVINO cannot compile the model" in caplog.text
+
+
+def test_broken_weights_are_an_error_for_auto(path: Path) -> None:
+    """Opened by ONNX Runtime, which finds NaN when it runs, and refused by OpenVINO."""
+    model = plain_model(spec_of())
+    item = next(item for item in model.graph.initializer if item.name == "tail.bias")
+    item.CopyFrom(onnx.numpy_helper.from_array(np.full(12, np.nan, np.float32), item.name))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="its weights are broken"):
+        open_runtime(path).run_images(photograph_like(16, 3)[None])
 
 
 def test_a_large_network_is_measured_on_a_small_picture(monkeypatch: pytest.MonkeyPatch) -> None:

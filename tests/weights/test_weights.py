@@ -14,7 +14,7 @@ from repsr_deploy.weights import bundled_names, find_model
 @pytest.mark.skipif(not bundled_names(), reason="no model is bundled yet")
 def test_every_bundled_model_opens_and_says_what_it_is() -> None:
     for name in bundled_names():
-        info = open_runtime(find_model(name)).info
+        info = open_runtime(find_model(name), "onnxruntime").info
         assert name.endswith(f"-x{info.scale}")
 
 
