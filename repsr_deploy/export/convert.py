@@ -15,13 +15,13 @@ from repsr_deploy.errors import UsageError
 from repsr_deploy.export.form import Sides, with_opset, with_shape
 from repsr_deploy.export.guard import safe_half
 from repsr_deploy.export.int8.convert import to_int8
+from repsr_deploy.export.int8.images import low
 from repsr_deploy.export.int8.report import Int8Report
 from repsr_deploy.export.int8.tuned import tuned_plan
 from repsr_deploy.export.io import to_features, to_images
-from repsr_deploy.export.pictures import Pictures, extremes, photographs
+from repsr_deploy.export.pictures import extremes, photographs
 from repsr_deploy.export.saving import save_graph, staged
 from repsr_deploy.export.selftest import RuntimeCheck, self_test
-from repsr_deploy.metrics.evaluate import reduce
 from repsr_deploy.model_info import ModelInfo, ModelIo, Precision
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.shapes import DEFAULT_SHAPES, Shapes
@@ -105,7 +105,7 @@ def convert(model: ir.Model, info: ModelInfo, out: Path, target: Target, say: Sa
     """Write a folded float32 network in another form; `out` appears only after it has passed in every runtime here.
 
     Args:
-        model: float32, io `float`, as the fold left it.
+        model: as the fold left it; float32 and of io `float`, unless it is to stay what it is.
         out: .onnx, .xml (OpenVINO) or .engine (TensorRT).
 
     Raises:
@@ -116,6 +116,11 @@ def convert(model: ir.Model, info: ModelInfo, out: Path, target: Target, say: Sa
         RepsrError: `out` cannot be written.
     """
     kind = target.format_of(out)
+    if (info.precision, info.io) != ("fp32", "float") != (target.precision, target.io):
+        raise UsageError(
+            f"{info.name} is {info.precision} of io {info.io} already; {target.precision} of io {target.io} is made of "
+            "the fp32 model of io float, so export it from that"
+        )
     typed = _typed(model, info, target, say)
     typed = _formed(typed, target, _fixed(target.shape) if kind in ("onnx", "openvino") else None)
     typed.model.metadata_props.update(typed.info.to_props())
@@ -152,13 +157,8 @@ def _typed(model: ir.Model, info: ModelInfo, target: Target, say: Say) -> _Typed
         )
         return _Typed(result.model, replace(info, precision=result.report.precision), int8=result.report)
     say(f"looking for overflow in {target.precision}")
-    guarded = safe_half(model, target.precision, _low(calibration, info.scale) | dict(extremes()))
+    guarded = safe_half(model, target.precision, {**low(calibration, info), **extremes()})
     return _Typed(guarded.model, replace(info, precision=guarded.precision), list(guarded.notes))
-
-
-def _low(pictures: Pictures, scale: int) -> dict[str, Any]:
-    """The LR versions of HR photographs."""
-    return {name: reduce(image_hwc, scale) for name, image_hwc in pictures.items()}
 
 
 def _fixed(text: str) -> Sides | None:
@@ -184,13 +184,14 @@ def _formed(typed: _Typed, target: Target, fixed: Sides | None) -> _Typed:
         model = with_opset(model, target.opset)
     if fixed is not None:
         model = with_shape(model, fixed)
-    info = replace(info, io=target.io)
+    if target.io != "float":
+        info = replace(info, io=target.io)
     if target.changes_model:
         entry: dict[str, Any] = {
             "stage": "export",
             "version": __version__,
             "precision": info.precision,
-            "io": target.io,
+            "io": info.io,
             "int8": None if typed.int8 is None else typed.int8.to_dict(),
         }
         info = replace(info, history=[*info.history, entry])

@@ -67,6 +67,16 @@ def test_the_bundled_model_in_every_precision(
     assert ("int8: 5 of 6 convolutions" in said) == (precision == "int8")
 
 
+def test_what_is_converted_already_stays_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    assert fuse("export", "photo-x2", "--out", first, "--precision", "fp16") == 0
+    assert fuse("export", first, "--out", second) == 0
+    assert conv_types(second) == {onnx.TensorProto.FLOAT16}
+    assert info_in(second).precision == "fp16"
+    assert fuse("export", first, "--out", tmp_path / "third.onnx", "--precision", "int8") == 2
+    assert "is fp16 of io float already; int8 of io float is made of the fp32 model" in capsys.readouterr().err
+
+
 def test_features_leave_the_tail_to_a_kernel(tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     assert fuse("export", "photo-x4", "--out", out, "--io", "features") == 0
