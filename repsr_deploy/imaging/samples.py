@@ -5,6 +5,8 @@ Both ways run once per tile and per pixel of the output, so they take the fastes
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -22,11 +24,24 @@ BAND_ROWS = 128
 """Rows converted at once: what lies between the conversions of a band stays in the processor's cache."""
 
 
+@contextmanager
+def _memory_errors() -> Generator[None]:
+    """OpenCV says in its own way that memory has run out."""
+    try:
+        yield
+    except cv2.error as error:
+        if error.code != cv2.Error.StsNoMem:
+            raise
+        raise MemoryError(f"OpenCV has no memory to convert an image: {error.err}") from error
+
+
+@_memory_errors()
 def planes_from(image_hwc: Image) -> Planes:
     """H x W x C samples as float32 C x H x W in 0..1: the sample divided by its type's full scale, float clipped.
 
     Raises:
         UsageError: a float image holds NaN.
+        MemoryError: not enough of it.
     """
     height, width, channels = image_hwc.shape
     planes = np.empty((channels, height, width), np.float32)
@@ -40,8 +55,13 @@ def planes_from(image_hwc: Image) -> Planes:
     return planes
 
 
+@_memory_errors()
 def store_planes(planes: Planes, out_hwc: Image) -> None:
-    """Write float32 C x H x W in 0..1 into H x W x C samples, rounded half to even for integer types."""
+    """Write float32 C x H x W in 0..1 into H x W x C samples, rounded half to even for integer types.
+
+    Raises:
+        MemoryError: not enough of it.
+    """
     for top in range(0, len(out_hwc), BAND_ROWS):
         rows = slice(top, top + BAND_ROWS)
         samples = [_samples(plane[rows], out_hwc.dtype.name) for plane in planes]
