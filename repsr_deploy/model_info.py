@@ -12,6 +12,7 @@ from repsr_deploy.nets.spec import Colour
 
 PREFIX = "repsr."
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+LONGEST_FIRST: tuple[Precision, ...] = get_args(Precision)
 ModelIo = Literal["float", "image", "features"]
 Skip = Literal["none", "nearest", "bilinear"]
 

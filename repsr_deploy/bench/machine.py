@@ -7,12 +7,11 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from repsr_deploy._version import __version__
-from repsr_deploy.processor import processor_name
+from repsr_deploy.host import package_version, processor_name
 
 # fmt: off
 PACKAGES = (
@@ -37,7 +36,7 @@ def describe_machine(threads: int) -> dict[str, Any]:
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "gpus": _gpus(),
         "python": platform.python_version(),
-        "packages": {name: number for name in PACKAGES if (number := _version(name)) is not None},
+        "packages": {name: number for name in PACKAGES if (number := package_version(name)) is not None},
     }
 
 
@@ -92,10 +91,3 @@ def _gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return ["unknown: nvidia-smi is here but fails"]
     return done.stdout.splitlines()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

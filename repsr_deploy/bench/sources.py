@@ -14,6 +14,7 @@ from repsr_deploy.checkpoint import is_checkpoint, is_foreign
 from repsr_deploy.errors import UsageError
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes import open_runtime
+from repsr_deploy.runtimes.source import stated_info
 from repsr_deploy.weights import bundled_names, find_model
 
 TRAIN_EXTRA = "`pip install repsr-deploy[train]`"
@@ -136,11 +137,10 @@ def _info(path: Path) -> ModelInfo:
     """What a file says about itself, whoever can run it; of a foreign .onnx, what ONNX Runtime finds out."""
     if path.suffix.lower() != ".onnx":
         return open_runtime(path).info
-    import google.protobuf.message
-    import onnx
+    from google.protobuf.message import DecodeError
 
     try:
-        properties = onnx.load(path, load_external_data=False).metadata_props
-    except (OSError, google.protobuf.message.DecodeError):
-        properties = ()  # ONNX Runtime will say what is wrong with the file
-    return ModelInfo.from_props({item.key: item.value for item in properties}) or open_runtime(path, "onnxruntime").info
+        stated = stated_info(path)
+    except (OSError, DecodeError):
+        stated = None  # ONNX Runtime will say what is wrong with the file
+    return stated or open_runtime(path, "onnxruntime").info

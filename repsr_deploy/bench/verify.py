@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repsr_deploy.metrics.quality import decibels
 from repsr_deploy.model_info import Precision
 
 LEAST_DB: Mapping[Precision, float] = {
@@ -47,7 +48,7 @@ def psnr_db(output: NDArray[Any], reference: NDArray[Any]) -> float:
     peak = 255.0 if output.dtype == np.uint8 else 1.0
     if not math.isfinite(total):
         return math.nan
-    return math.inf if total == 0 else 10 * math.log10(peak**2 * ours.size / total)
+    return decibels(total / ours.size, peak)
 
 
 def loosest(*precisions: Precision) -> Precision:

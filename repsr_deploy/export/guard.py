@@ -25,6 +25,7 @@ from repsr_deploy.export.pictures import Pictures, as_batch, extremes
 from repsr_deploy.folding.graph.compare_probes import at_smallest_multiple, image_inputs
 from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.graph.evaluate_types import rounded
+from repsr_deploy.metrics.quality import decibels
 from repsr_deploy.model_info import Precision
 from repsr_deploy.tolerances import LEAST_HALF_PSNR_DB
 
@@ -184,8 +185,7 @@ def _unrounded_peak(model: ir.Model, image: Tensor, tensor: str) -> float:
 
 
 def _psnr(actual: Array, expected: Array) -> float:
-    error = float(np.mean(np.square(np.clip(actual, 0, 1) - np.clip(expected, 0, 1))))
-    return -10 * math.log10(error) if error > 0 else math.inf
+    return decibels(float(np.mean(np.square(np.clip(actual, 0, 1) - np.clip(expected, 0, 1)))))
 
 
 def _images(model: ir.Model, pictures: Pictures) -> Images:

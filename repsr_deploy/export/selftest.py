@@ -9,11 +9,10 @@ import onnx_ir as ir
 
 from repsr_deploy.errors import ProofError, RepsrError, RuntimeUnavailableError
 from repsr_deploy.export.selftest_cases import Case, Cases, Shape
-from repsr_deploy.model_info import ModelInfo, Precision
+from repsr_deploy.model_info import LONGEST_FIRST, ModelInfo, Precision
 from repsr_deploy.runtimes import BACKENDS, Candidate, Runtime, candidates, open_runtime, unavailable
 from repsr_deploy.tolerances import RUNTIME_CLOSENESS, Closeness
 
-LONGEST_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 HALF_LEVEL = 0.5 / 255
 """What rounding to 8 bits may change."""
 

@@ -23,6 +23,7 @@ from repsr_deploy.folding.graph.compare_probes import at_smallest_multiple
 from repsr_deploy.folding.graph.evaluate import Hand, evaluate, unchanged
 from repsr_deploy.folding.graph.evaluate_types import rounded
 from repsr_deploy.folding.graph.read import read_graph
+from repsr_deploy.metrics.quality import decibels
 from repsr_deploy.model_info import ModelInfo, ModelIo, Precision
 from repsr_deploy.runtimes import Limits
 from repsr_deploy.tolerances import RUNTIME_LEEWAY, Closeness
@@ -207,9 +208,7 @@ def _evaluated(model: ir.Model, x: Array, hand: Hand = unchanged) -> Array:
 
 def _closeness(picture: Array, expected: Array, reach: float, rounding: float = 0.0) -> Closeness:
     difference = np.maximum(np.abs(picture - expected) - rounding, 0) / reach
-    mean_square = float(np.mean(np.square(difference)))
-    psnr = math.inf if mean_square == 0 else -10 * math.log10(mean_square)
-    return Closeness(float(difference.max()), psnr)
+    return Closeness(float(difference.max()), decibels(float(np.mean(np.square(difference)))))
 
 
 def _images(shape: Shape, channels: int) -> NDArray[np.uint8]:

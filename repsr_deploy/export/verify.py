@@ -27,6 +27,7 @@ from repsr_deploy.folding.graph.compare_probes import (
 from repsr_deploy.folding.graph.evaluate import evaluate
 from repsr_deploy.folding.graph.read import read_graph
 from repsr_deploy.folding.proof import Comparison, compare
+from repsr_deploy.metrics.quality import decibels
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes.graph import derive_reach
 from repsr_deploy.tolerances import TOLERANCES
@@ -272,5 +273,4 @@ def _cropped(image: Tensor, multiple: int, sides: Sides | None) -> Tensor:
 
 def _psnr_db(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     error = torch.cat([(y - x).flatten() for x, y in pairs])
-    mean = error.square().mean().item()
-    return math.inf if mean == 0 else -10 * math.log10(mean)
+    return decibels(error.square().mean().item())

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Planes = NDArray[np.float32]
+from repsr_deploy.imaging.samples import Planes, opencv_memory
 
 
 def bleed(colour: Planes, alpha: Planes, steps: int) -> Planes:
@@ -40,6 +40,7 @@ def bleed(colour: Planes, alpha: Planes, steps: int) -> Planes:
     return colour
 
 
+@opencv_memory()
 def within_neighbours(upscaled: Planes, alpha: Planes, scale: int) -> Planes:
     """Clip an upscaled alpha to the range of the 3 x 3 source pixels around each.
 
@@ -48,6 +49,9 @@ def within_neighbours(upscaled: Planes, alpha: Planes, scale: int) -> Planes:
     Args:
         upscaled: scale*H x scale*W.
         alpha: H x W.
+
+    Raises:
+        MemoryError: not enough of it.
     """
     kernel = np.ones((3, 3), np.uint8)
     low, high = cv2.erode(alpha, kernel), cv2.dilate(alpha, kernel)

@@ -25,8 +25,8 @@ BAND_ROWS = 128
 
 
 @contextmanager
-def _memory_errors() -> Generator[None]:
-    """OpenCV says in its own way that memory has run out."""
+def opencv_memory() -> Generator[None]:
+    """OpenCV says in its own way that memory has run out: as MemoryError."""
     try:
         yield
     except cv2.error as error:
@@ -35,7 +35,7 @@ def _memory_errors() -> Generator[None]:
         raise MemoryError(f"OpenCV has no memory to convert an image: {error.err}") from error
 
 
-@_memory_errors()
+@opencv_memory()
 def planes_from(image_hwc: Image) -> Planes:
     """H x W x C samples as float32 C x H x W in 0..1: the sample divided by its type's full scale, float clipped.
 
@@ -55,7 +55,7 @@ def planes_from(image_hwc: Image) -> Planes:
     return planes
 
 
-@_memory_errors()
+@opencv_memory()
 def store_planes(planes: Planes, out_hwc: Image) -> None:
     """Write float32 C x H x W in 0..1 into H x W x C samples, rounded half to even for integer types.
 

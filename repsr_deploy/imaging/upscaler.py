@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
@@ -168,9 +167,7 @@ class Upscaler:
         while True:
             try:
                 self._run_tiles(image, output, tile, report)
-            except (MemoryError, cv2.error) as error:
-                if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
-                    raise
+            except MemoryError as error:
                 if self._auto_tile is None:
                     raise RepsrError(
                         f"no memory for {width} x {height} pixels at once, which {self.info.name} needs as every pixel "

@@ -71,8 +71,13 @@ def measure(
 def psnr(image: NDArray[Any], reference: NDArray[Any]) -> float:
     """Peak signal-to-noise ratio, dB, of arrays of the same shape in 0..255; infinite when they are identical."""
     difference = image.astype(np.float64) - reference
-    error = float(np.mean(np.square(difference, out=difference)))
-    return 10 * math.log10(PEAK**2 / error) if error > 0 else math.inf
+    return decibels(float(np.mean(np.square(difference, out=difference))), PEAK)
+
+
+def decibels(mean_square: float, peak: float = 1.0) -> float:
+    """PSNR of a mean square error; infinite for none, NaN for NaN."""
+    share = mean_square / peak**2
+    return math.inf if share == 0 else -10 * math.log10(share)
 
 
 def ssim(image: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from repsr_deploy.bench.pictures import photograph_like
 from repsr_deploy.bench.timing import time_side_by_side
 from repsr_deploy.errors import ModelFileError, RepsrError, RuntimeUnavailableError
 from repsr_deploy.imaging.tiling import FAST_TILE
 from repsr_deploy.metrics.quality import psnr
-from repsr_deploy.model_info import Precision
+from repsr_deploy.model_info import LONGEST_FIRST, Precision
 from repsr_deploy.runtimes.backends import BACKENDS, Candidate, check_threads, open_backend, readers
 from repsr_deploy.runtimes.base import Limits, Runtime
 from repsr_deploy.runtimes.choice_cache import Measured, load_measured, store_measured
-from repsr_deploy.runtimes.picture import photograph_like
 from repsr_deploy.runtimes.source import Source, check_file, label_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,6 @@ MEASURING_S, ROUNDS = 0.6, 20
 """The candidates run in turns for so long, or so often if that takes less; their warm-up comes on top."""
 LONGEST_RUN_S = 0.05
 """A run of the slowest candidate: the picture is as large as a tile unless that takes longer."""
-LONGEST_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +125,12 @@ def _measure(opened: dict[Candidate, Runtime]) -> tuple[Measured, ...]:
     """How long each candidate takes, and how near its picture is to that of the first that runs."""
     limits = [runtime.limits for runtime in opened.values() if runtime.limits is not None]
     colours = 3 if next(iter(opened.values())).info.colour == "rgb" else 1
-    small = photograph_like(_fitting(64, limits), colours)[None]
+    small = measuring_picture(_fitting(64, limits), colours)[None]
     small_s = _second_run_s(opened, small)
     larger = min(FAST_TILE, int(len(small[0]) * math.sqrt(max(1.0, LONGEST_RUN_S / max(small_s.values())))))
     side = _fitting(larger, limits)
     round_s = sum(small_s.values()) * (side / len(small[0])) ** 2
-    picture = photograph_like(side, colours)[None]
+    picture = measuring_picture(side, colours)[None]
     pictures = {candidate: opened[candidate].run_images(picture) for candidate in small_s}
     reference = next(iter(pictures.values()))
     nearness = {candidate: psnr(made, reference) for candidate, made in pictures.items()}
@@ -147,6 +149,11 @@ def _measure(opened: dict[Candidate, Runtime]) -> tuple[Measured, ...]:
         )
         for candidate, decibels in nearness.items()
     )
+
+
+def measuring_picture(side: int, colours: int) -> NDArray[np.uint8]:
+    """What candidates are compared on: side x side x colours, the same every time."""
+    return photograph_like(side, side)[..., :colours]
 
 
 def _fitting(side: int, limits: list[Limits]) -> int:

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from repsr_deploy._version import __version__
 from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import write_text
-from repsr_deploy.processor import processor_name
+from repsr_deploy.host import package_version, processor_name
 from repsr_deploy.runtimes.backends import Candidate
 from repsr_deploy.runtimes.source import Source, content_sha256, name_of
 
@@ -103,18 +102,11 @@ def _key(model: Source, asked: dict[str, Any]) -> dict[str, Any]:
         "model": content_sha256(model),
         "asked": asked,
         "repsr-deploy": __version__,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "gpus": _gpus(),
     }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def _gpus() -> list[str]:

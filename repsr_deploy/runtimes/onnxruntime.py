@@ -81,13 +81,13 @@ class OnnxRuntime(CheckedRuntime):
         # waiting threads that spin take the core from whoever decodes, stores or serves beside the network: on two
         # cores tiles took up to twice as long, while not spinning costs 1 to 3 %
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        info = stated_or_none(model)
+        content = model.read_bytes() if isinstance(model, Path) else model
+        info = stated_or_none(content)
         if info is not None and info.precision == "int8":
             # its int8 kernels want uint8 inputs, and an int8 output right after the convolution, where PReLU stands:
             # the same rounding with convolutions in float takes 0.7 times as long (photo-x2)
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            content = model.read_bytes() if isinstance(model, Path) else model
             faster = rewrite_prelu(content) if rewrite_is_faster() else None
             source = faster or (str(model) if isinstance(model, Path) else model)
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

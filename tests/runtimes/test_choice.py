@@ -17,9 +17,9 @@ from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import Precision
 from repsr_deploy.runtimes import Candidate, choice_cache, choose, open_runtime
 from repsr_deploy.runtimes import choice as choosing
+from repsr_deploy.runtimes.choice import measuring_picture
 from repsr_deploy.runtimes.openvino import OpenVinoRuntime
 from repsr_deploy.runtimes.openvino_model import save_openvino
-from repsr_deploy.runtimes.picture import photograph_like
 from tests.runtimes.here import STORED, candidates_for
 from tests.runtimes.models import features_model, half_model, plain_model, spec_of
 
@@ -95,7 +95,7 @@ def test_another_machine_or_version_is_measured_anew(path: Path, monkeypatch: py
         case "version":
             monkeypatch.setattr(choice_cache, "__version__", "99")
         case "package":
-            monkeypatch.setattr(choice_cache, "_version", lambda name: "99")  # pyright: ignore[reportUnknownLambdaType]
+            monkeypatch.setattr(choice_cache, "package_version", lambda name: "99")  # pyright: ignore[reportUnknownLambdaType]
         case "processor":
             monkeypatch.setattr(choice_cache, "processor_name", lambda: "another")
         case _:
@@ -230,7 +230,7 @@ def test_broken_weights_are_an_error_for_auto(path: Path) -> None:
     item.CopyFrom(onnx.numpy_helper.from_array(np.full(12, np.nan, np.float32), item.name))
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match="its weights are broken"):
-        open_runtime(path).run_images(photograph_like(16, 3)[None])
+        open_runtime(path).run_images(measuring_picture(16, 3)[None])
 
 
 def test_a_large_network_is_measured_on_a_small_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +243,10 @@ def test_a_large_network_is_measured_on_a_small_picture(monkeypatch: pytest.Monk
 
 
 def test_the_picture_is_the_same_every_time_and_like_a_photograph() -> None:
-    picture = photograph_like(128, 3)
+    picture = measuring_picture(128, 3)
     assert (picture.shape, picture.dtype) == ((128, 128, 3), np.uint8)
-    np.testing.assert_array_equal(picture, photograph_like(128, 3))
-    assert photograph_like(65, 1).shape == (65, 65, 1)
+    np.testing.assert_array_equal(picture, measuring_picture(128, 3))
+    assert measuring_picture(65, 1).shape == (65, 65, 1)
     assert len(np.unique(picture)) > 200
     assert 60 < picture.mean() < 195
     levels = picture.astype(float)
