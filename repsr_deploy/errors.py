@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from repsr_kernels.errors import RepsrError, RuntimeUnavailableError, UsageError
 
-class RepsrError(Exception):
-    """Work failed: says what happened, the offending value, what was expected and what to do. Exit code 1."""
-
-    exit_code = 1
-
-
-class UsageError(RepsrError):
-    """The request itself is wrong (an impossible scale, an unknown name). Exit code 2."""
-
-    exit_code = 2
+__all__ = [
+    "FoldError", "ImageFileError", "ModelFileError", "ProofError", "RepsrError", "RuntimeUnavailableError",
+    "UsageError",
+]  # fmt: skip
 
 
 class ImageFileError(RepsrError):
@@ -29,7 +24,3 @@ class FoldError(RepsrError):
 
 class ProofError(RepsrError):
     """Two networks that must agree do not."""
-
-
-class RuntimeUnavailableError(RepsrError):
-    """A runtime cannot be used here: says why, and what to install."""

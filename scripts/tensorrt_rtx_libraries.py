@@ -27,9 +27,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import file_sha256
+from repsr_kernels.cache_dir import cache_dir
 
 PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
 

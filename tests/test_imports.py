@@ -53,7 +53,7 @@ print(json.dumps([code or 0, sorted({{name.partition(".")[0] for name in sys.mod
     return "\n".join(text), set(loaded)
 
 
-@pytest.mark.parametrize("package", ["repsr_deploy", "repsr_train"])
+@pytest.mark.parametrize("package", ["repsr_deploy", "repsr_train", "repsr_kernels"])
 def test_package_import_is_lean(package: str) -> None:
     loaded = loaded_after(f"import {package}")
     assert package in loaded

@@ -18,7 +18,12 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root / "training"), "NO_COLOR": "1", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (root / "training", root / "kernels"))),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -28,7 +33,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copied_tree(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for folder in ("repsr_deploy", "training"):
+    for folder in ("repsr_deploy", "training", "kernels"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "weights"))
     return tmp_path
 
@@ -42,6 +47,12 @@ def test_contracts_are_kept() -> None:
     ("module", "imported", "contract", "found"),
     [
         ("planted", "repsr_train", "imports run one way", "repsr_deploy.planted -> repsr_train"),
+        (
+            "../kernels/repsr_kernels/planted",
+            "repsr_deploy.files",
+            "imports run one way",
+            "repsr_kernels.planted -> repsr_deploy.files",
+        ),
         ("errors", "repsr_deploy.files", "commands are on top", "repsr_deploy.errors -> repsr_deploy.files"),
         ("metrics/planted", "repsr_deploy.nets.network", "need no torch", "repsr_deploy.nets.network -> torch"),
     ],

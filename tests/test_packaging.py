@@ -50,7 +50,6 @@ WHEEL_FILES = {
     "repsr_deploy/bench/turns.py",
     "repsr_deploy/bench/upscaling.py",
     "repsr_deploy/bench/verify.py",
-    "repsr_deploy/cache_dir.py",
     "repsr_deploy/checkpoint.py",
     "repsr_deploy/cli/__init__.py",
     "repsr_deploy/cli/bench.py",
@@ -184,8 +183,6 @@ WHEEL_FILES = {
     "repsr_deploy/runtimes/tensorrt/api.py",
     "repsr_deploy/runtimes/tensorrt/build.py",
     "repsr_deploy/runtimes/tensorrt/cache.py",
-    "repsr_deploy/runtimes/tensorrt/context.py",
-    "repsr_deploy/runtimes/tensorrt/driver.py",
     "repsr_deploy/runtimes/tensorrt/engine.py",
     "repsr_deploy/runtimes/tensorrt/engine_file.py",
     "repsr_deploy/runtimes/tensorrt/lane.py",
@@ -205,6 +202,19 @@ WHEEL_FILES = {
     "repsr_deploy/weights/photo-x4.md",
     "repsr_deploy/weights/photo-x4.onnx",
     "repsr_deploy/weights/photo-x4.safetensors",
+    "repsr_kernels/__init__.py",
+    "repsr_kernels/cache_dir.py",
+    "repsr_kernels/csrc/params.cuh",
+    "repsr_kernels/csrc/platform.cuh",
+    "repsr_kernels/errors.py",
+    "repsr_kernels/gpu/__init__.py",
+    "repsr_kernels/gpu/context.py",
+    "repsr_kernels/gpu/driver.py",
+    "repsr_kernels/operations.py",
+    "repsr_kernels/params.py",
+    "repsr_kernels/py.typed",
+    "repsr_kernels/tensors.py",
+    "repsr_kernels/yuv.py",
     "repsr_train/__init__.py",
     "repsr_train/__main__.py",
     "repsr_train/analysis/__init__.py",
@@ -338,7 +348,7 @@ def test_wheel_metadata(built: tuple[Path, Path]) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     declared = {line for line in metadata_file(wheel, "entry_points.txt").splitlines() if "=" in line}
     assert declared == {f"{name} = {target}" for name, target in scripts.items()}
-    assert metadata_file(wheel, "top_level.txt").split() == ["repsr_deploy", "repsr_train"]
+    assert metadata_file(wheel, "top_level.txt").split() == ["repsr_deploy", "repsr_kernels", "repsr_train"]
     assert metadata_file(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_text()
 
 
@@ -346,7 +356,10 @@ def test_sdist_can_be_tested(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"constraints.txt", "CONTRIBUTING.md", "scripts/env", "scripts/test", "tests/test_packaging.py"} <= names
-    assert names >= {name.replace("repsr_train/", "training/repsr_train/") for name in WHEEL_FILES}
+    assert names >= {
+        name.replace("repsr_train/", "training/repsr_train/").replace("repsr_kernels/", "kernels/repsr_kernels/")
+        for name in WHEEL_FILES
+    }
     assert not [name for name in names if "__pycache__" in name]
 
 

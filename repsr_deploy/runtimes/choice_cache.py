@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from repsr_deploy._version import __version__
-from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import write_text
 from repsr_deploy.host import package_version, processor_name
 from repsr_deploy.runtimes.backends import Candidate
 from repsr_deploy.runtimes.source import Source, content_sha256, name_of
+from repsr_kernels.cache_dir import cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import onnxruntime as cpu
 from repsr_deploy.runtimes.onnxruntime import OnnxRuntime, first_line, import_onnxruntime, not_a_model, session_options
 from repsr_deploy.runtimes.source import Source, content_sha256
-from repsr_deploy.runtimes.tensorrt.driver import why_no_device
 from repsr_deploy.runtimes.tensorrt.shapes import DEFAULT_SHAPES
+from repsr_kernels.cache_dir import cache_dir
+from repsr_kernels.gpu.driver import why_no_device
 
 PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 PROVIDER_ERRORS = ("Fail", "EPFail", "RuntimeException")

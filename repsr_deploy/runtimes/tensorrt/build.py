@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import sha256, write_bytes, write_text
 from repsr_deploy.runtimes.source import Source
 from repsr_deploy.runtimes.tensorrt.api import Api, load
-from repsr_deploy.runtimes.tensorrt.driver import find_device
 from repsr_deploy.runtimes.tensorrt.model import OnnxModel, read_model
 from repsr_deploy.runtimes.tensorrt.network import add_profile, parse_model
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.precision import check_network_types, network_types
 from repsr_deploy.runtimes.tensorrt.progress import Progress, make_monitor, run_stoppable
 from repsr_deploy.runtimes.tensorrt.record import EngineRecord, Recipe, device_slug, record_path
+from repsr_kernels.cache_dir import cache_dir
+from repsr_kernels.gpu.driver import find_device
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from repsr_deploy.cache_dir import cache_dir
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.runtimes.source import Source, name_of
 from repsr_deploy.runtimes.tensorrt.build import Built, Job, plan_job, run_job
@@ -16,6 +15,7 @@ from repsr_deploy.runtimes.tensorrt.engine_file import find_record
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.progress import Progress
 from repsr_deploy.runtimes.tensorrt.record import device_slug, record_path, slug
+from repsr_kernels.cache_dir import cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,6 @@ from repsr_deploy.runtimes.source import Source
 from repsr_deploy.runtimes.tensorrt.api import Api, load
 from repsr_deploy.runtimes.tensorrt.build import plan_job
 from repsr_deploy.runtimes.tensorrt.cache import cached_job
-from repsr_deploy.runtimes.tensorrt.context import load_pycuda, shared_context
-from repsr_deploy.runtimes.tensorrt.driver import find_device, why_no_device
 from repsr_deploy.runtimes.tensorrt.engine_file import check_fits, read_record
 from repsr_deploy.runtimes.tensorrt.lane import Lane
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
@@ -32,6 +30,8 @@ from repsr_deploy.runtimes.tensorrt.precision import check_engine_types, engine_
 from repsr_deploy.runtimes.tensorrt.progress import Progress
 from repsr_deploy.runtimes.tensorrt.record import SUFFIXES, EngineRecord
 from repsr_deploy.runtimes.tensorrt.shapes import Shape, Shapes
+from repsr_kernels.gpu.context import load_pycuda, shared_context
+from repsr_kernels.gpu.driver import find_device, why_no_device
 
 
 def why_unavailable(flavour: Flavour) -> str | None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from repsr_deploy.errors import ModelFileError
 from repsr_deploy.files import file_sha256
-from repsr_deploy.runtimes.tensorrt.driver import Device
 from repsr_deploy.runtimes.tensorrt.options import Flavour
 from repsr_deploy.runtimes.tensorrt.record import EngineRecord, Recipe, record_path
+from repsr_kernels.gpu.driver import Device
 
 log = logging.getLogger(__name__)
 

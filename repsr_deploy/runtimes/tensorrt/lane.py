@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes.base import output_shape
 from repsr_deploy.runtimes.tensorrt.api import Api
-from repsr_deploy.runtimes.tensorrt.driver import CudaError, CudaGraph
+from repsr_kernels.gpu.driver import CudaError, CudaGraph
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from repsr_deploy._version import __version__
 from repsr_deploy.errors import ModelFileError
 from repsr_deploy.files import sha256
 from repsr_deploy.model_info import PREFIX, ModelInfo
-from repsr_deploy.runtimes.tensorrt.driver import Device
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
+from repsr_kernels.gpu.driver import Device
 
 FORMAT = 1
 """Of the JSON file; part of the key, so that a change builds engines anew."""

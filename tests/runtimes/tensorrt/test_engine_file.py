@@ -12,9 +12,9 @@ import pytest
 from repsr_deploy.errors import ModelFileError
 from repsr_deploy.files import sha256
 from repsr_deploy.runtimes.tensorrt import BuildOptions, Flavour
-from repsr_deploy.runtimes.tensorrt.driver import Device
 from repsr_deploy.runtimes.tensorrt.engine_file import check_fits, read_record
 from repsr_deploy.runtimes.tensorrt.record import EngineRecord, Recipe, device_slug, record_path, slug
+from repsr_kernels.gpu.driver import Device
 from tests.runtimes.tensorrt.models import model_info
 
 ADA = Device(name="NVIDIA GeForce RTX 4090", compute_capability="8.9")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repsr_deploy.cache_dir import cache_dir
+from repsr_kernels.cache_dir import cache_dir
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from repsr_deploy.runtimes.tensorrt import driver
-from repsr_deploy.runtimes.tensorrt.driver import CudaError, CudaGraph, Device, find_device, why_no_device
+from repsr_kernels.gpu import driver
+from repsr_kernels.gpu.driver import CudaError, CudaGraph, Device, find_device, why_no_device
 
 STREAM = 0x7EEDDCCBBAA00  # does not fit into 32 bits
 GRAPH, EXECUTABLE = 0x7F0011223344, 0x7F0055667788

@@ -12,7 +12,7 @@ from ctypes import byref, c_char_p, c_int, c_uint, c_ulonglong, c_void_p, create
 from dataclasses import dataclass
 from functools import cache
 
-from repsr_deploy.errors import RepsrError
+from repsr_kernels.errors import RepsrError
 
 LIBRARY = "libcuda.so.1"
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
