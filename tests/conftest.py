@@ -11,13 +11,18 @@ from pathlib import Path
 import pytest
 import skimage.data
 
+from repsr_kernels.cache_dir import cache_dir
+
 # the tensors of tests are tiny: a second thread of PyTorch costs far more than it gives, most of all on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 USER_CACHE = os.environ.get("REPSR_CACHE")
 """Where the user's cache folder is said to be: what is downloaded once stays there."""
+COMPILED = cache_dir("kernels")
 os.environ["REPSR_CACHE"] = tempfile.mkdtemp(prefix="repsr-tests-")
-"""What tests choose and build must not come from another run."""
+"""What tests choose and build must not come from another run. Compiled kernels may: their names are their contents."""
+COMPILED.mkdir(parents=True, exist_ok=True)
+cache_dir("kernels").symlink_to(COMPILED)
 atexit.register(shutil.rmtree, os.environ["REPSR_CACHE"], ignore_errors=True)
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"

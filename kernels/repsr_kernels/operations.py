@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import numpy as np
 
 from repsr_kernels.errors import UsageError
 from repsr_kernels.tensors import LONGEST_SIDE, Tensor, Type, apart
@@ -109,6 +110,8 @@ class FusedUpsample:
                 f"out is {_said(self.out)}; expected shape {made}, of {', '.join(allowed)}, or a video frame of that "
                 "size"
             )
+        if self.nonfinite is not None and (self.nonfinite <= 0 or self.nonfinite % 8):
+            raise UsageError(f"nonfinite lies at {self.nonfinite:#x}; expected a multiple of 8 above 0")
         check_memories([self.features, *_tensors(self.image)], _tensors(self.out))
 
     @property
@@ -129,11 +132,11 @@ class Preprocess:
 
     out[n, c, y, x] = low + value * span, span = high - low, all in float32 without fused multiply-adds and rounded to
     out's type, where value is the source's sample at (top + y, left + x): x / 255 for uint8; of a video frame red,
-    green and blue, clamped to 0..1, from (m0 Y + m1 Cb) + m2 Cr, codes without their offsets and m the inverse of
-    `YuvColour.codes`, rounded to float32. Chroma between samples is interpolated down the columns, then along the rows,
-    as a (1 - t) + b t (t is 1/2, or 1/4 and 3/4), the last sample repeated. Beyond the source lies 0
-    (`zero`: not low), its last pixel (`edge`), its mirror image without the last pixel (`reflect`), or its other side
-    (`wrap`); the last two as often as it takes. Channels of out beyond the source's are 0.
+    green and blue, clamped to 0..1, from (m0 Y + m1 Cb) + m2 Cr, codes without their offsets and m that of
+    `YuvColour.colours`, rounded to float32. Chroma between samples is interpolated down the columns, then along the
+    rows, as a (1 - t) + b t (t is 1/2, or 1/4 and 3/4), the last sample repeated. Beyond the source lies 0 (`zero`: not
+    low), its last pixel (`edge`), its mirror image without the last pixel (`reflect`), or its other side (`wrap`); the
+    last two as often as it takes. Channels of out beyond the source's are 0.
 
     Raises:
         UsageError: types, layouts, shapes, memories or numbers that do not go together.
@@ -175,16 +178,18 @@ def checked_range(values: tuple[float, float]) -> tuple[float, float]:
     """Black and white of a network.
 
     Raises:
-        UsageError: not finite, or white is not above black.
+        UsageError: in float32, they, their difference or one through it are not finite, or white is not above black.
     """
-    low, high = values
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"range is {values}; expected black below white, both finite")
-    return low, high
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        low, high = (np.float32(value) for value in values)
+        gain = np.float32(1) / (high - low)
+    if not (np.isfinite(low) and np.isfinite(high) and 0 < gain < np.inf):
+        raise UsageError(f"range is {values}; expected black below white, finite and apart in float32")
+    return values
 
 
 def check_memories(read: Sequence[Tensor], written: Sequence[Tensor]) -> None:
-    """Refuse tensors of different memories, results that overlap anything, and results whose elements overlap.
+    """Refuse tensors of different memories, and results that overlap anything, overlap themselves or are read-only.
 
     Raises:
         UsageError: says which.
@@ -198,6 +203,8 @@ def check_memories(read: Sequence[Tensor], written: Sequence[Tensor]) -> None:
         others = [*read, *written[:index]]
         if not all(apart(tensor, other) for other in others):
             raise UsageError("what is written overlaps what is read or written elsewhere; expected memory of its own")
+        if isinstance(tensor.owner, np.ndarray) and not tensor.owner.flags.writeable:
+            raise UsageError("out is a read-only array; expected one that can be written")
         _check_distinct(tensor)
 
 

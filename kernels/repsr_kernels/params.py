@@ -99,7 +99,7 @@ def _views(picture: Picture, *, to_codes: bool) -> tuple[View, View, Yuv]:
         return view_of(picture), View(), Yuv()
     matrix, offset = picture.colour.codes(picture.bits)
     if not to_codes:
-        matrix = np.linalg.inv(matrix)
+        matrix = picture.colour.colours(picture.bits)
     yuv = Yuv(
         matrix=(c_float * 9)(*matrix.astype(np.float32).ravel().tolist()),
         offset=(c_float * 3)(*offset.tolist()),

@@ -101,7 +101,9 @@ class Tensor:
         import ctypes
 
         low, high = self.extent
-        memory = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low))
+        buffer: Any = (ctypes.c_uint8 * (high - low)).from_address(low)
+        buffer.owner = self.owner  # lives as long as the array
+        memory = np.ctypeslib.as_array(buffer)
         size = ITEM_BYTES[self.type]
         return np.ndarray(
             self.shape, NUMPY[self.type], memory, self.address - low, tuple(stride * size for stride in self.strides)
@@ -121,8 +123,8 @@ def on_host(array: NDArray[Any], layout: Layout, *, type: Type | None = None, or
     """
     address = array.__array_interface__["data"][0]
     found = type or _type_of(array.dtype.name)
-    if ITEM_BYTES.get(found) != array.dtype.itemsize:
-        raise UsageError(f"array is {array.dtype}, which cannot hold {found}")
+    if ITEM_BYTES.get(found) != array.dtype.itemsize or not array.dtype.isnative:
+        raise UsageError(f"array is {array.dtype}, which cannot hold {found} as this machine reads it")
     return place(address, found, array.shape, array.strides, layout, order=order, owner=array)
 
 
@@ -143,7 +145,12 @@ def place(
         UsageError: as `on_host`.
     """
     if len(shape) not in (3, 4) or layout not in get_args(Layout) or order not in get_args(Order):
-        raise UsageError(f"array has shape {tuple(shape)}, layout {layout!r}, order {order!r}; expected 3 or 4 axes")
+        raise UsageError(
+            f"array has shape {tuple(shape)}, layout {layout!r}, order {order!r}; expected 3 or 4 axes, "
+            f"{' or '.join(get_args(Layout))}, {' or '.join(get_args(Order))}"
+        )
+    if type not in ITEM_BYTES:
+        raise UsageError(f"array is said to be {type!r}; expected one of {', '.join(ITEM_BYTES)}")
     size = ITEM_BYTES[type]
     if any(stride % size for stride in strides_bytes):
         raise UsageError(f"array of {type} has strides of {tuple(strides_bytes)} bytes; expected multiples of {size}")

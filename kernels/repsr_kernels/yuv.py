@@ -48,10 +48,23 @@ class YuvColour:
         chroma_blue = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - blue))
         chroma_red = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - red))
         unit = 2.0 ** (bits - 8)
-        peak = 2.0**bits - 1
-        gains = np.array([peak] * 3) if self.full_range else np.array([219.0, 224.0, 224.0]) * unit
         black = 0.0 if self.full_range else 16 * unit
-        return np.stack([luma, chroma_blue, chroma_red]) * gains[:, None], np.array([black, 128 * unit, 128 * unit])
+        matrix = np.stack([luma, chroma_blue, chroma_red]) * self._gains(bits)[:, None]
+        return matrix, np.array([black, 128 * unit, 128 * unit])
+
+    def colours(self, bits: int) -> NDArray[np.float64]:
+        """Matrix 3 x 3 that makes red, green, blue in 0..1 from Y, Cb, Cr code values of `bits` without their offset.
+
+        The inverse of that of `codes`, solved by hand: what is 0 in it is 0, and gray has three times the same number.
+        """
+        red, green, blue = LUMA_WEIGHTS[self.matrix]
+        of_blue, of_red = 2 * (1 - blue), 2 * (1 - red)
+        solved = [[1, 0, of_red], [1, -of_blue * blue / green, -of_red * red / green], [1, of_blue, 0]]
+        return np.array(solved) / self._gains(bits)
+
+    def _gains(self, bits: int) -> NDArray[np.float64]:
+        """Code values from black to white, and from the lowest to the highest chroma."""
+        return np.full(3, 2.0**bits - 1) if self.full_range else np.array([219.0, 224.0, 224.0]) * 2.0 ** (bits - 8)
 
 
 @dataclass(frozen=True)

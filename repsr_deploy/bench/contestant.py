@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import Runtime, open_runtime
+from repsr_deploy.runtimes.finished import finished
 
 Form = Literal["folded", "branches", "as it is"]
 """Of a checkpoint, and of the bundled models; a file that is given is measured `as it is`."""
@@ -35,13 +36,14 @@ class Contestant:
     """What the runtime computes in."""
 
     def open(self, threads: int) -> Runtime:
-        """Load the file.
+        """Load the file; of features, the kernels behind it count as part of it.
 
         Raises:
             RepsrError: the runtime cannot.
         """
         if self.runtime not in (PYTORCH, CHANNELS_LAST):
-            return open_runtime(self.file, self.runtime, threads=threads, precision=self.computes)
+            runtime = open_runtime(self.file, self.runtime, threads=threads, precision=self.computes)
+            return finished(runtime, threads=threads)
         from repsr_deploy.bench.pytorch import PyTorchRuntime
         from repsr_deploy.checkpoint import load_checkpoint
         from repsr_deploy.folding.fold import folded

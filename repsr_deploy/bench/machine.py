@@ -80,12 +80,25 @@ def _kibibytes(path: Path, field: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)
 
 
+def gpu_clocks() -> list[str]:
+    """Clocks, and what may lower them, of each NVIDIA GPU at this moment, as `nvidia-smi` says; as `describe_machine`.
+
+    Processor and memory, each with its highest, then power and temperature.
+    """
+    return _nvidia_smi("clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", "power.draw", "temperature.gpu")
+
+
 def _gpus() -> list[str]:
-    """Name, driver and memory of each NVIDIA GPU, as `nvidia-smi` says; none where there is no such program."""
+    """Name, driver and memory of each NVIDIA GPU."""
+    return _nvidia_smi("name", "driver_version", "memory.total")
+
+
+def _nvidia_smi(*fields: str) -> list[str]:
+    """A line for each NVIDIA GPU, as `nvidia-smi` says; none where there is no such program."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    query = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):

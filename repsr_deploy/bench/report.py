@@ -3,7 +3,7 @@
 The JSON file (`SCHEMA`) is one object:
 
     schema      "repsr-bench-1"; another number when a reader of this one would misread it
-    command     "throughput", "end-to-end" or "trtexec"
+    command     "throughput", "end-to-end", "trtexec" or "kernels"
     arguments   the command line
     created     UTC, ISO 8601
     machine     what it ran on (`machine.describe_machine`)
@@ -61,6 +61,10 @@ FIGURES: Mapping[str, Figure] = {
     "faster_than_branches": Figure("x branches", "times faster than with branches in the same runtime", ".2f"),
     "resident_bytes": Figure("MiB", "resident memory that it takes at most, libraries included", ",.0f", 2**-20),
     "ms_per_megapixel": Figure("ms/MP", "milliseconds for a megapixel of output", ",.1f"),
+    "useful_bytes_per_s": Figure("GB/s", "bytes that must be read or written, each once, a second", ",.1f", 1e-9),
+    "copy_share": Figure("of copy", "share of the bytes a second of a plain copy in the same run", ".0%"),
+    "times_first": Figure("x first", "its time as a multiple of that of the first way to do the same", ".2f"),
+    "stage_share": Figure("of slowest", "share of the speed of its slowest stage alone", ".0%"),
     "share": Figure("share", "of decode, upscale and encode, one after the other", ".0%"),
 }
 """What a row may say beside its times; every command uses the names that it needs."""

@@ -93,8 +93,6 @@ def reference_of(source: Source, sources: Sequence[Source]) -> Source:
         UsageError: none, or more than one.
     """
     info = source.info
-    if info.io == "features":
-        raise UsageError(f"{source.model} gives features, not pictures; expected a model of io float or image")
     if source.is_reference:
         return source
     network = (info.name, info.scale, info.colour)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from repsr_deploy.cli.bench_kernels import kernels
 from repsr_deploy.cli.bench_options import (
     CORES,
     NAME,
@@ -230,6 +231,9 @@ def trtexec(
 
         report = measure_engine(model, options, program=program, arguments=command_line(), on_line=on_line)
     show(report, "Engine", json_file, markdown_file)
+
+
+app.command()(kernels)
 
 
 def main(args: Sequence[str] | None = None) -> int:

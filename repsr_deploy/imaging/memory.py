@@ -25,6 +25,9 @@ def bytes_per_pixel(info: ModelInfo) -> int:
         M4C16   x2 201, 319 (352)   x3 469, 647 (713)   x4 802, 1147 (1268)   x2 of luma 201, 192 (282)
         M4C32   x2 401, 448 (493)
         M2C64   x1 802, 559 (845)   x4 802, 1275 (1409)
+
+    On a GPU, of which this has not been measured yet, three frames are under way, each with its picture, the network's
+    input and its features, and share the scratch memory of one engine: by count half to nine tenths of the estimate.
     """
     colours = 3 if info.colour == "rgb" else 1
     width, tail = info.width or UNKNOWN_WIDTH, colours * info.scale**2

@@ -36,10 +36,13 @@ class PlaneNetwork:
             halo = max(2 * halo, 1)  # colours bleed as far as the network then looks; alpha looks 1 pixel around
         return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
 
+    def is_plain(self, image_hwc: Image) -> bool:
+        """Whether the network sees all there is in an image, as it is: 8-bit colours, no transparency."""
+        return image_hwc.dtype == np.uint8 and image_hwc.shape[2] == 3 and self._info.colour == "rgb"
+
     def enlarge_samples(self, image_hwc: Image) -> Planes | Image:
         """An image, or a part of one, as `enlarge` makes it, or as uint8 samples H x W x C that are done."""
-        plain = image_hwc.dtype == np.uint8 and image_hwc.shape[2] == 3 and self._info.colour == "rgb"
-        if plain and (self._runtime.native_images or self._info.io == "image"):
+        if self.is_plain(image_hwc) and (self._runtime.native_images or self._info.io == "image"):
             return self._runtime.run_images(image_hwc[None])[0]
         return self.enlarge(planes_from(image_hwc))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repsr_deploy.errors import ModelFileError, RepsrError, UsageError
+from repsr_deploy.errors import RepsrError, UsageError
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.network import PlaneNetwork
 from repsr_deploy.imaging.samples import FULL_SCALE, Image, Planes, checked_output, store_planes
@@ -26,7 +26,10 @@ from repsr_deploy.imaging.tiling import (
 from repsr_deploy.metrics.resize import imresize
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
+from repsr_deploy.runtimes.base import WholePictures
+from repsr_deploy.runtimes.finished import check_range, finished
 from repsr_deploy.weights import find_model
+from repsr_kernels.tensors import LONGEST_SIDE
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class Upscaler:
     """Takes a model over images. Tiled and untiled results are bit-identical.
 
     Args:
-        model: a bundled name, a model file, or an open runtime.
+        model: a bundled name, a model file of any io, or an open runtime.
         runtime: backend that opens the model; `auto` for the fastest one here with the same picture.
         precision: that the backend computes in; None for what it finds best (`runtimes.open_runtime`).
         threads: threads of the backend; None for one per core.
@@ -68,15 +71,10 @@ class Upscaler:
         self._tile = None if tile is None else checked_tile(tile)
         if isinstance(model, str | Path):
             model = open_runtime(find_model(model), runtime, threads=threads, precision=precision)
-        self.runtime: Runtime = model
+        check_range(model.info)
+        self.runtime: Runtime = finished(model, threads=threads)
+        """What gives the pictures: for a model of io `features`, with the kernels that finish them."""
         info = self.runtime.info
-        if info.range != (0.0, 1.0):
-            raise ModelFileError(f"{info.name} works on values in {info.range}; expected (0.0, 1.0)")
-        if info.io == "features":
-            raise ModelFileError(
-                f"{info.name} gives features, which a kernel is to finish; expected a model that gives pictures, "
-                "exported with --io float or image"
-            )
         self._network = PlaneNetwork(self.runtime)
         if info.halo is None and tile is not None:
             raise UsageError(
@@ -87,8 +85,11 @@ class Upscaler:
 
     def _best_tile(self, halo: int, budget_bytes: int) -> int:
         limits = self.runtime.limits
-        # an engine runs where no cache of the processor counts, and loses with every call
-        longest = FAST_TILE if limits is None else max(limits.height[1], limits.width[1])
+        # a GPU has no cache of the processor to keep a tile in, and loses with every call
+        if limits is not None:
+            longest = max(limits.height[1], limits.width[1])
+        else:
+            longest = LONGEST_SIDE if isinstance(self.runtime, WholePictures) else FAST_TILE
         needed = bytes_per_pixel(self.runtime.info)
         return tile_for_budget(budget_bytes, bytes_per_pixel=needed, halo=halo, longest=longest)
 
@@ -203,10 +204,14 @@ class Upscaler:
 
     def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
         """Run every tile; a second thread stores one while the next is computed, which hides the conversion."""
+        tiles = self._plan(image, tile)
+        if isinstance(self.runtime, WholePictures) and self._network.is_plain(image):
+            self.runtime.enlarge_tiles(image, tiles, output, report)
+            return
         storing: list[Future[int]] = []
         done = 0
         with ThreadPoolExecutor(1) as pool:
-            for part in self._plan(image, tile):
+            for part in tiles:
                 made = self._network.enlarge_samples(image[part.source.slices])
                 if storing:
                     done += storing.pop().result()

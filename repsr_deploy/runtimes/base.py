@@ -5,14 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError, UsageError
 from repsr_deploy.imaging.samples import checked_output, planes_from, store_planes
+from repsr_deploy.imaging.tiling import Tile
 from repsr_deploy.model_info import ModelInfo, Precision
+
+if TYPE_CHECKING:
+    from repsr_kernels.gpu.pipeline import DeviceNetwork
 
 Batch = NDArray[np.float32]
 Images = NDArray[np.uint8]
@@ -94,6 +98,44 @@ class Runtime(Protocol):
             UsageError: another type or shape, one outside `limits`, or a model of io `features`.
             ModelFileError: the network gives NaN or infinity.
             MemoryError: as `run`.
+        """
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """What a runtime is that computes features on a GPU, and can leave them there."""
+
+    def device_network(self) -> DeviceNetwork | None:
+        """The model as `GpuPipeline` drives it; None where this machine lacks something for that, which is logged.
+
+        It lives no longer than the runtime.
+
+        Raises:
+            UsageError: a model of another io than `features`.
+            MemoryError: no GPU memory.
+        """
+        ...
+
+
+@runtime_checkable
+class WholePictures(Protocol):
+    """What a runtime is that puts the tiles of a picture together by itself, as on a GPU, which then sees it once."""
+
+    def enlarge_tiles(
+        self, image_hwc: Images, tiles: Sequence[Tile], out_hwc: Images, report: Callable[[int], None]
+    ) -> None:
+        """Upscale an 8-bit image tile by tile.
+
+        Args:
+            image_hwc: uint8, H x W x C; C is 3, or 1 for colour `y`.
+            tiles: of one plan (`tiling.plan_tiles`), within `limits`.
+            out_hwc: uint8, scale*H x scale*W x C, written.
+            report: called with the input pixels that are done, more and more.
+
+        Raises:
+            ModelFileError: the network gives NaN or infinity.
+            MemoryError: not enough memory for such tiles; smaller ones may fit.
         """
         ...
 

@@ -23,6 +23,7 @@ from repsr_deploy.model_info import LONGEST_FIRST, Precision
 from repsr_deploy.runtimes.backends import BACKENDS, Candidate, check_threads, open_backend, readers
 from repsr_deploy.runtimes.base import Limits, Runtime
 from repsr_deploy.runtimes.choice_cache import Measured, load_measured, store_measured
+from repsr_deploy.runtimes.finished import finished
 from repsr_deploy.runtimes.source import Source, check_file, label_of
 
 log = logging.getLogger(__name__)
@@ -82,10 +83,10 @@ def choose(model: Source, *, threads: int | None = None, precision: Precision | 
             return _said(model, Choice(candidate=chosen, reason=_reason(known), measured=known, runtime=runtime))
     opened = _open_all(model, threads, precision)
     (first, runtime), *others = opened.items()
-    if not others or runtime.info.io == "features":
-        why = "the only one here" if not others else "features are no pictures to be compared"
-        return _said(model, Choice(candidate=first, reason=f"{first}: {why}", measured=(), runtime=runtime))
-    measured = _measure(opened)
+    if not others:
+        reason = f"{first}: the only one here"
+        return _said(model, Choice(candidate=first, reason=reason, measured=(), runtime=runtime))
+    measured = _measure({candidate: finished(item, threads=threads) for candidate, item in opened.items()})
     store_measured(model, asked, measured)
     chosen = _fastest(measured)
     return _said(model, Choice(candidate=chosen, reason=_reason(measured), measured=measured, runtime=opened[chosen]))

@@ -16,16 +16,21 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import onnxruntime as cpu
+from repsr_deploy.runtimes.foreign import warn_once
 from repsr_deploy.runtimes.onnxruntime import OnnxRuntime, first_line, import_onnxruntime, not_a_model, session_options
-from repsr_deploy.runtimes.source import Source, content_sha256
+from repsr_deploy.runtimes.source import Source, content_sha256, label_of
 from repsr_deploy.runtimes.tensorrt.shapes import DEFAULT_SHAPES
 from repsr_kernels.cache_dir import cache_dir
+from repsr_kernels.gpu.context import shared_context
 from repsr_kernels.gpu.driver import why_no_device
+
+if TYPE_CHECKING:
+    from repsr_kernels.gpu.pipeline import DeviceNetwork
 
 PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 PROVIDER_ERRORS = ("Fail", "EPFail", "RuntimeException")
@@ -162,6 +167,7 @@ class OnnxRuntimeGpu(OnnxRuntime):
     ) -> None:
         self.name = name
         self._wanted = PROVIDERS[name]
+        self._opened = model, threads
         reason = why_unavailable(name)
         if reason is not None:
             raise RuntimeUnavailableError(reason)
@@ -172,7 +178,31 @@ class OnnxRuntimeGpu(OnnxRuntime):
     def _precisions(self, info: ModelInfo) -> tuple[Precision, ...]:
         return self._wanted.precisions(info)
 
-    def _open(self, model: Source, label: str, threads: int | None) -> Any:
+    def device_network(self) -> DeviceNetwork | None:
+        """See `base.OnDevice`. It has sessions of its own, which compute on the pipeline's stream."""
+        if self._wanted.plugin:
+            warn_once(f"features leave the GPU to be finished: {self._wanted.provider} takes no memory of others")
+            return None
+        try:
+            cuda = shared_context().cuda
+        except ImportError as error:
+            warn_once(f"features leave the GPU to be finished ({error}); `pip install pycuda` lets them stay there")
+            return None
+        from repsr_kernels.gpu.pipeline.onnxruntime import OrtNetwork
+
+        info, (model, threads) = self.info, self._opened
+        return OrtNetwork(
+            lambda stream: self._open(model, label_of(model), threads, stream),
+            cuda,
+            name=info.name,
+            scale=info.scale,
+            skip=info.skip,
+            channels=3 if info.colour == "rgb" else 1,
+            range=info.range,
+        )
+
+    def _open(self, model: Source, label: str, threads: int | None, stream: int | None = None) -> Any:
+        """A session, computing on the stream with this handle if one is given."""
         onnxruntime = import_onnxruntime()
         wanted = self._wanted
         info = cpu.stated_or_none(model)
@@ -186,6 +216,8 @@ class OnnxRuntimeGpu(OnnxRuntime):
         options = session_options(onnxruntime, threads)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider_options = wanted.options(info or ModelInfo(name=label, scale=1, halo=None), folder)
+        if stream is not None:
+            provider_options["user_compute_stream"] = str(stream)
         providers: list[tuple[str, dict[str, str]]] = [(wanted.provider, provider_options)]
         _load_libraries(onnxruntime)
         if wanted.plugin:

@@ -10,6 +10,9 @@ import pytest
 from repsr_deploy.bench.contestant import CHANNELS_LAST, PYTORCH, Contestant, Family, native_batch, run_native
 from repsr_deploy.bench.families import RUNTIME_NAMES, Selection, find_families, precision_named
 from repsr_deploy.errors import UsageError
+from repsr_deploy.export.convert import Target, convert
+from repsr_deploy.folding.graph.read import read_graph
+from repsr_deploy.runtimes import open_runtime
 from tests.bench.families import checkpoint, contestant, model
 
 ORT = Selection(runtimes=("onnxruntime",))
@@ -77,10 +80,17 @@ def test_no_reference_or_several_are_an_error(tmp_path: Path, count: int) -> Non
         found([short, *others], ORT, tmp_path / "scratch")
 
 
+def test_features_are_measured_as_the_pictures_that_kernels_make_of_them(tmp_path: Path) -> None:
+    whole, features = model(tmp_path / "whole.onnx"), tmp_path / "features.onnx"
+    convert(
+        read_graph(whole), open_runtime(whole, "onnxruntime").info, features, Target(io="features"), lambda text: None
+    )
+    families, _ = found([whole, features], ORT, tmp_path / "scratch")
+    opened = [contestant.open(1) for family in families for contestant in family.contestants]
+    assert [runtime.info.io for runtime in opened] == ["float", "float"]
+
+
 def test_what_cannot_be_measured_is_named(tmp_path: Path) -> None:
-    features = model(tmp_path / "features.onnx", io="features")
-    with pytest.raises(UsageError, match="gives features, not pictures"):
-        found([features], ORT, tmp_path / "scratch")
     with pytest.raises(UsageError, match=r"no model '.*missing\.onnx'"):
         found([tmp_path / "missing.onnx"], ORT, tmp_path / "scratch")
     (tmp_path / "foreign.pth").write_bytes(b"PK")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from onnx import numpy_helper
 from repsr_deploy.errors import ModelFileError, RepsrError, RuntimeUnavailableError, UsageError
 from repsr_deploy.imaging import chroma
 from repsr_deploy.imaging.memory import bytes_per_pixel
+from repsr_deploy.imaging.tiling import Tile
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.metrics.colour import rgb_from_ycbcr, ycbcr_from_rgb
 from repsr_deploy.metrics.resize import imresize
@@ -24,7 +26,7 @@ from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes import Limits, Runtime, open_runtime
 from repsr_deploy.runtimes.base import CheckedRuntime
 from tests.runtimes.here import every_runtime
-from tests.runtimes.models import features_model, image_model, plain_model, spec_of
+from tests.runtimes.models import features_model, image_model, plain_model, spec_of, with_info
 
 
 def runtime_of(scale: int = 2, colour: Any = "rgb", seed: int = 0, name: str = "onnxruntime") -> Runtime:
@@ -442,10 +444,71 @@ def test_io_image_takes_8_bits_alone() -> None:
             Upscaler(runtime).upscale(photograph(dtype))
 
 
-def test_io_features_is_not_for_pictures() -> None:
-    runtime = open_runtime(features_model(plain_model(spec_of())).SerializeToString(), "onnxruntime")
-    with pytest.raises(ModelFileError, match=r"gives features, which a kernel is to finish; .* --io float or image"):
-        Upscaler(runtime)
+@pytest.mark.parametrize("name", every_runtime())
+@pytest.mark.parametrize("skip", ["nearest", "bilinear"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("layout", ["gray", "gray alpha", "rgb", "rgba"])
+def test_io_features_keeps_every_layout_and_tiles_change_no_bit(layout: str, dtype: str, skip: Any, name: str) -> None:
+    image = layouts(dtype)[layout]
+    for scale in (2, 3):
+        model = plain_model(spec_of(scale, 2, 8))
+        features = with_info(features_model(model), skip=skip).SerializeToString()
+        runtime = open_runtime(features, name, threads=1, precision="fp32")
+        untiled = Upscaler(runtime, tile=1000, threads=1).upscale(image)
+        for tile in (16, 33):
+            assert Upscaler(runtime, tile=tile, threads=1).upscale(image).tobytes() == untiled.tobytes()
+        floats = open_runtime(model.SerializeToString(), name, threads=1, precision="fp32")
+        same = untiled.tobytes() == Upscaler(floats, threads=1).upscale(image).tobytes()
+        assert same == (skip == "nearest")  # the skip that the network itself has
+
+
+@pytest.mark.parametrize("colour", ["rgb", "y"])
+def test_broken_features_are_not_hidden(colour: Any) -> None:
+    model = features_model(plain_model(spec_of(2, 2, 8, colour)))
+    _poke(model, "tail.bias", np.inf)
+    with pytest.raises(ModelFileError, match=r"gives NaN or infinity in .* its weights are broken"):
+        Upscaler(open_runtime(model.SerializeToString(), "onnxruntime")).upscale(photograph())
+
+
+class _Whole(_Small):
+    """A real runtime that puts the tiles of a picture together by itself, as one on a GPU does."""
+
+    def __init__(self, pixels: int = 10**9) -> None:
+        super().__init__(pixels)
+        self.pictures = 0
+
+    def enlarge_tiles(self, image_hwc: Any, tiles: Sequence[Tile], out_hwc: Any, report: Callable[[int], None]) -> None:
+        self.pictures += 1
+        done = 0
+        for tile in tiles:
+            rows, columns = tile.crop.scaled(2).slices
+            made = self.run_images(image_hwc[tile.source.slices][None])[0]
+            out_hwc[tile.core.scaled(2).slices] = made[rows, columns]
+            done += tile.core.pixels
+            report(done)
+
+
+def test_a_runtime_that_takes_whole_pictures_gets_them() -> None:
+    runtime = _Whole()
+    calls: list[tuple[int, int]] = []
+    made = Upscaler(runtime, tile=40).upscale(photograph(), progress=lambda done, total: calls.append((done, total)))
+    np.testing.assert_array_equal(made, Upscaler(runtime_of()).upscale(photograph()))
+    assert runtime.pictures == 1
+    assert calls[-1] == (91 * 93, 91 * 93)
+    assert len(calls) == 9
+    for image in (photograph("uint16"), layouts("uint8")["gray"], layouts("uint8")["rgba"]):
+        np.testing.assert_array_equal(Upscaler(runtime).upscale(image), Upscaler(runtime_of()).upscale(image))
+    assert runtime.pictures == 1  # others are no pictures of 8-bit colours alone
+    Upscaler(runtime).upscale(np.zeros((500, 700, 3), np.uint8))
+    assert runtime.pictures == 2
+
+
+def test_a_whole_picture_without_memory_means_smaller_tiles(caplog: pytest.LogCaptureFixture) -> None:
+    runtime = _Whole(50 * 50)
+    made = Upscaler(runtime).upscale(photograph())
+    np.testing.assert_array_equal(made, Upscaler(runtime_of()).upscale(photograph()))
+    assert "not enough memory: trying again with tiles of 45 pixels" in caplog.text
+    assert runtime.pictures == 2
 
 
 def test_auto_and_its_options_reach_the_runtime(tmp_path: Path) -> None:

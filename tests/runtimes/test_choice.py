@@ -194,10 +194,12 @@ def test_not_a_model() -> None:
         choose(b"no model")
 
 
-def test_features_are_not_compared() -> None:
-    choice = choose(features_model(plain_model(spec_of())).SerializeToString())
-    assert choice.candidate == Candidate("onnxruntime", "fp32")
-    assert "no pictures to be compared" in choice.reason
+def test_features_are_compared_as_pictures() -> None:
+    model = plain_model(spec_of(2, 1, 8))
+    choice = choose(features_model(model).SerializeToString(), threads=1)
+    assert {item.candidate for item in choice.measured} == set(candidates_for("fp32"))
+    assert all(item.psnr_db > 40 for item in choice.measured)
+    assert choice.runtime.info.io == "features"  # as it is asked for: whoever wants pictures finishes them
 
 
 def test_a_candidate_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
+from repsr_kernels.gpu.primary import primary_context
+
 
 class Closable(Protocol):
     """Something that holds memory of the GPU."""
@@ -32,21 +34,34 @@ def load_pycuda() -> Any:
 
 
 class GpuContext:
-    """The primary context, kept until the process ends: given back earlier, it would be gone for others, too."""
+    """The primary context as PyCUDA wants it for its memory and streams: current by its own count.
+
+    Raises:
+        ImportError: no PyCUDA.
+        RuntimeUnavailableError: no GPU.
+        CudaError: the driver cannot make the context.
+    """
 
     def __init__(self) -> None:
         self.cuda: Any = load_pycuda()
+        self.primary = primary_context(0)
         self.cuda.init()
-        self._context: Any = self.cuda.Device(0).retain_primary_context()
+        self._context: Any = self.cuda.Device(self.primary.ordinal).retain_primary_context()
         self._users: weakref.WeakSet[Closable] = weakref.WeakSet()
         atexit.register(self._end)
 
     @contextmanager
     def current(self) -> Generator[None]:
-        """Make it current in this thread: PyCUDA frees memory of whatever thread only where it is."""
+        """Make it current in this thread: PyCUDA frees memory of whatever thread only where it is.
+
+        Raises:
+            CudaError: the GPU failed so that this process cannot use it any more, now or before.
+        """
+        self.primary.check()
         self._context.push()
         try:
-            yield
+            with self.primary.guarded():
+                yield
         finally:
             self._context.pop()
 
@@ -55,6 +70,8 @@ class GpuContext:
         self._users.add(user)
 
     def _end(self) -> None:
+        if self.primary.is_lost:
+            return
         for user in list(self._users):
             user.close()
         self._context.push()

@@ -1,4 +1,5 @@
-"""The little of NVIDIA's driver library that neither TensorRT nor PyCUDA gives: which GPU this is, and CUDA graphs.
+"""The little of NVIDIA's driver library that neither TensorRT nor PyCUDA gives: which GPU this is, CUDA graphs, and
+what `context`, `memory` and `launch` call by its name.
 
 Signatures and numbers are those of `cuda.h` in CUDA 12 and 13. A new name of a function (`_v2`) is the symbol that the
 header maps the documented name to.
@@ -19,8 +20,20 @@ _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAP
 _CAPTURE_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 
 
+OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+
+
 class CudaError(RepsrError):
     """A call of the driver failed."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The driver's CUresult, where it gave one."""
+
+
+class CudaMemoryError(CudaError, MemoryError):
+    """The GPU has no memory left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +44,11 @@ class Device:
     """As NVIDIA calls it, `NVIDIA GeForce RTX 4090`."""
     compute_capability: str
     """`8.9`."""
+
+    @property
+    def architecture(self) -> int:
+        """Ten times the compute capability."""
+        return int(self.compute_capability.replace(".", ""))
 
 
 class Driver:
@@ -53,20 +71,44 @@ class Driver:
         Raises:
             CudaError: it returned an error, which is named.
         """
-        status: int = getattr(self._library, function)(*arguments)
+        status = self.status(function, *arguments)
         if status != 0:
-            name = c_char_p()
-            self._library.cuGetErrorName(c_int(status), byref(name))
-            raise CudaError(f"{function} of the NVIDIA driver: {(name.value or b'unknown error').decode()} ({status})")
+            kind = CudaMemoryError if status == OUT_OF_MEMORY else CudaError
+            raise kind(f"{function} of the NVIDIA driver: {self.name_of(status)} ({status})", status)
 
-    def device(self) -> Device:
-        """The first GPU: `CUDA_VISIBLE_DEVICES` says which that is.
+    def status(self, function: str, *arguments: object) -> int:
+        """Call a function and give its CUresult."""
+        return getattr(self._library, function)(*arguments)
+
+    def name_of(self, status: int) -> str:
+        """The name of a CUresult in `cuda.h`."""
+        name = c_char_p()
+        self._library.cuGetErrorName(c_int(status), byref(name))
+        return (name.value or b"unknown error").decode()
+
+    def version(self) -> tuple[int, int]:
+        """The newest CUDA that the driver knows."""
+        number = c_int()
+        self.call("cuDriverGetVersion", byref(number))
+        return number.value // 1000, number.value % 1000 // 10
+
+    def handle(self, ordinal: int) -> c_int:
+        """The driver's CUdevice of a GPU.
+
+        Raises:
+            CudaError: there are not so many.
+        """
+        handle = c_int()
+        self.call("cuDeviceGet", byref(handle), c_int(ordinal))
+        return handle
+
+    def device(self, ordinal: int = 0) -> Device:
+        """A GPU: `CUDA_VISIBLE_DEVICES` says which one is the first.
 
         Raises:
             CudaError: there is none.
         """
-        handle = c_int()
-        self.call("cuDeviceGet", byref(handle), c_int(0))
+        handle = self.handle(ordinal)
         name = create_string_buffer(256)
         self.call("cuDeviceGetName", name, c_int(len(name)), handle)
         numbers: list[int] = []
@@ -78,14 +120,19 @@ class Driver:
 
 
 @cache
-def _driver() -> Driver:
+def load_driver() -> Driver:
+    """The one of this process.
+
+    Raises:
+        CudaError: there is none, or it finds no GPU that it can use.
+    """
     return Driver()
 
 
 def find_device() -> Device | None:
     """The GPU that TensorRT would use; None without a GPU or driver."""
     try:
-        return _driver().device()
+        return load_driver().device()
     except CudaError:
         return None
 
@@ -93,7 +140,7 @@ def find_device() -> Device | None:
 def why_no_device() -> str | None:
     """Why there is no GPU to be used; None where there is one."""
     try:
-        _driver().device()
+        load_driver().device()
     except CudaError as error:
         return str(error)
     return None
@@ -113,7 +160,7 @@ class CudaGraph:
         Raises:
             CudaError: something in it cannot be recorded; the stream is as before.
         """
-        driver = _driver()
+        driver = load_driver()
         graph = c_void_p()
         executable = c_void_p()
         driver.call("cuStreamBeginCapture_v2", c_void_p(stream), c_int(_CAPTURE_THREAD_LOCAL))

@@ -23,7 +23,9 @@ from repsr_deploy.runtimes.source import Source
 from repsr_deploy.runtimes.tensorrt.api import Api, load
 from repsr_deploy.runtimes.tensorrt.build import plan_job
 from repsr_deploy.runtimes.tensorrt.cache import cached_job
+from repsr_deploy.runtimes.tensorrt.device import EngineNetwork
 from repsr_deploy.runtimes.tensorrt.engine_file import check_fits, read_record
+from repsr_deploy.runtimes.tensorrt.execution import Loaded
 from repsr_deploy.runtimes.tensorrt.lane import Lane
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.precision import check_engine_types, engine_types
@@ -118,9 +120,13 @@ class EngineRuntime(CheckedRuntime):
         self.limits: Limits | None = self._session.limits
         weakref.finalize(self, self._session.close).atexit = False  # the context does that in its own time
 
+    def device_network(self) -> EngineNetwork:
+        """See `base.OnDevice`."""
+        return self._session.network()
+
     def _run(self, batch: Any) -> Any:
         with self._session.lane() as lane:
-            return lane.run(batch)
+            return widened(lane.run(batch))
 
 
 class _Session:
@@ -130,8 +136,7 @@ class _Session:
         self._gpu = shared_context()
         self._cuda = self._gpu.cuda
         self._api, self._info = api, record.info
-        self._runtime: Any = None
-        self._engine: Any = None
+        self._loaded: Loaded | None = None
         self._free: list[Lane] = []
         self._lock = threading.Lock()
         self._gpu.add(self)
@@ -144,31 +149,35 @@ class _Session:
     def _load(self, path: Path, record: EngineRecord) -> None:
         api = self._api
         with self._gpu.current():
-            self._runtime = api.trt.Runtime(api.logger)
+            runtime = api.trt.Runtime(api.logger)
             # an engine for later versions brings code of its own
-            self._runtime.engine_host_code_allowed = record.recipe.options["version_compatible"]
-            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
+            runtime.engine_host_code_allowed = record.recipe.options["version_compatible"]
+            engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        if engine is None:
             raise ModelFileError(f"{api.program} cannot load {path}: {api.errors()}; build it again")
-        self._names = self._tensor_names()
-        profile = [tuple(dims) for dims in self._engine.get_tensor_profile_shape(self._names[0], 0)]
+        names = _tensor_names(api, engine)
+        self._loaded = Loaded(api, runtime, engine, self._info, *names)
+        profile = [tuple(dims) for dims in engine.get_tensor_profile_shape(names[0], 0)]
         smallest, usual, largest = (Shape.of(dims, self._info.io) for dims in profile)
         self.limits = Shapes(smallest=smallest, usual=usual, largest=largest).limits
         dtype = np.uint8 if self._info.io == "image" else np.float32
         self._check_types(path, np.empty(profile[1], dtype))
-
-    def _tensor_names(self) -> tuple[str, str]:
-        """Of input and output."""
-        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
-        given = self._api.trt.TensorIOMode.INPUT
-        names.sort(key=lambda name: self._engine.get_tensor_mode(name) != given)
-        return names[0], names[1]
 
     def _check_types(self, path: Path, usual: NDArray[Any]) -> None:
         """Of tensors, for a batch of the usual shape: without one TensorRT does not say them."""
         with self.lane() as lane:
             information = json.loads(lane.inspect(usual))
         check_engine_types(str(path), self._info.precision, engine_types(information))
+
+    @property
+    def _engine(self) -> Loaded:
+        assert self._loaded is not None  # closed only when nobody holds the runtime any more
+        return self._loaded
+
+    def network(self) -> EngineNetwork:
+        """The engine from and to the GPU's memory."""
+        with self._gpu.current():
+            return EngineNetwork(self._cuda, self._engine)
 
     @contextmanager
     def lane(self) -> Generator[Lane]:
@@ -182,7 +191,7 @@ class _Session:
             with self._lock:
                 lane = self._free.pop() if self._free else None
             try:
-                lane = lane or Lane(self._cuda, self._api, self._engine, self._info, self._names)
+                lane = lane or Lane(self._cuda, self._engine)
                 yield lane
             except BaseException as error:
                 if lane is not None:
@@ -198,7 +207,23 @@ class _Session:
 
     def close(self) -> None:
         """Free everything; no run is under way, because nobody holds the runtime any more."""
+        if self._gpu.primary.is_lost:
+            return
         with self._gpu.current():
             while self._free:
                 self._free.pop().close()
-            self._engine = self._runtime = None
+            self._loaded = None
+
+
+def _tensor_names(api: Api, engine: Any) -> tuple[str, str]:
+    """Of input and output."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    names.sort(key=lambda name: engine.get_tensor_mode(name) != api.trt.TensorIOMode.INPUT)
+    return names[0], names[1]
+
+
+def widened(array: NDArray[Any]) -> NDArray[Any]:
+    """What an engine gives, exactly, in a type that models have: float32 for fp16 and for the bits of bf16."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if array.dtype == np.float16 else array

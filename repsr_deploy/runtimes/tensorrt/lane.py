@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes.base import output_shape
-from repsr_deploy.runtimes.tensorrt.api import Api
+from repsr_deploy.runtimes.tensorrt.execution import Dims, Execution, Loaded
 from repsr_kernels.gpu.driver import CudaError, CudaGraph
+from repsr_kernels.tensors import NUMPY
 
 log = logging.getLogger(__name__)
-
-Dims = tuple[int, ...]
 
 SHAPES_KEPT = 16
 """Shapes that stay prepared. A tiled picture has at most nine: corners, edges and interior."""
@@ -64,29 +62,24 @@ class Lane:
     """One stream and what runs on it. Not for two threads at once; the CUDA context is current in every call.
 
     A shape's first run is launched call by call; when it comes again, copies and kernels are recorded as a CUDA graph,
-    which then is one launch. A graph holds the addresses of all memory, so that each has an execution context of its
-    own, as NVIDIA advises; they share their scratch memory. TensorRT for RTX does all that itself, in one context.
+    which then is one launch. TensorRT for RTX does that itself, in one context for all shapes.
 
     Args:
         cuda: the module `pycuda.driver`.
-        engine: a deserialized engine.
-        info: what its model says about itself.
-        names: of its input and output.
     """
 
-    def __init__(self, cuda: Any, api: Api, engine: Any, info: ModelInfo, names: tuple[str, str]) -> None:
-        self._cuda, self._api, self._engine, self._info, self._names = cuda, api, engine, info, names
+    def __init__(self, cuda: Any, loaded: Loaded) -> None:
+        self._cuda, self._loaded = cuda, loaded
         self._stream: Any = cuda.Stream(_NON_BLOCKING)
         self._input = self._output = _NOTHING
-        self._records = not api.records_graphs
-        self._scratch_bytes = int(engine.device_memory_size_v2)
-        self._scratch: Any = cuda.mem_alloc(max(self._scratch_bytes, 1)) if self._records else None
+        self._execution = Execution(cuda, loaded)
+        self._records = self._execution.recordable
         self._prepared: OrderedDict[Dims, _Prepared] = OrderedDict()
         self._shared: Any = None
         self._shared_shape: Dims | None = None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """The engine's output for a batch.
+        """The engine's output for a batch, in the engine's type; bf16 as its bits.
 
         Raises:
             MemoryError: there is no memory for it.
@@ -106,27 +99,31 @@ class Lane:
 
     def inspect(self, batch: NDArray[Any]) -> str:
         """What TensorRT says about the engine's layers for a batch of this shape, as JSON."""
-        inspector = self._engine.create_engine_inspector()
+        inspector = self._loaded.engine.create_engine_inspector()
         inspector.execution_context = self._prepare(batch).context
-        return inspector.get_engine_information(self._api.trt.LayerInformationFormat.JSON)
+        return inspector.get_engine_information(self._loaded.api.trt.LayerInformationFormat.JSON)
 
     def close(self) -> None:
         """Free everything."""
         self._forget()
         self._input = self._output = _NOTHING
-        self._shared = self._scratch = self._stream = None
+        self._shared = self._stream = None
+        self._execution.release()
 
     def _prepare(self, batch: NDArray[Any]) -> _Prepared:
-        shape, dtype, made = batch.shape, batch.dtype, output_shape(self._info, batch)
-        self._reserve(batch.nbytes, math.prod(made) * dtype.itemsize)
+        shape, made = batch.shape, output_shape(self._loaded.info, batch)
+        made_type = NUMPY[self._loaded.type_of(self._loaded.output)]
+        self._reserve(batch.nbytes, math.prod(made) * made_type.itemsize)
         prepared = self._prepared.pop(shape, None)
         if prepared is None:
             while len(self._prepared) >= SHAPES_KEPT:
                 _close(self._prepared.popitem(last=False)[1])
-            prepared = _Prepared(self._context(), self._input.view(shape, dtype), self._output.view(made, dtype))
+            source, result = self._input.view(shape, batch.dtype), self._output.view(made, made_type)
+            prepared = _Prepared(self._context(), source, result)
         self._prepared[shape] = prepared  # at the end: most recently used
         if not prepared.used or (prepared.context is self._shared and self._shared_shape != shape):
-            self._bind(prepared.context, shape)
+            self._execution.bind(prepared.context, shape, int(self._input.device), int(self._output.device))
+            self._shared_shape = shape
         return prepared
 
     def _reserve(self, input_bytes: int, output_bytes: int) -> None:
@@ -140,29 +137,14 @@ class Lane:
     def _context(self) -> Any:
         if self._shared is not None:
             return self._shared
-        context = self._api.create_context(self._engine)
-        if context is None:
-            raise _failure(self._api, "cannot create an execution context")
-        if self._api.records_graphs:
+        context = self._execution.context()
+        if not self._execution.recordable:
             self._shared = context
-        else:
-            context.set_device_memory(int(self._scratch), self._scratch_bytes)
         return context
-
-    def _bind(self, context: Any, shape: Dims) -> None:
-        """Tell a context the shape and where input and output lie."""
-        (source, result), memory = self._names, (self._input, self._output)
-        done = context.set_input_shape(source, shape)
-        for name, place in zip((source, result), memory, strict=True):
-            done = done and context.set_tensor_address(name, int(place.device))
-        if not done:
-            raise _failure(self._api, f"does not take the shape {shape}")
-        self._shared_shape = shape
 
     def _enqueue(self, prepared: _Prepared) -> None:
         self._cuda.memcpy_htod_async(self._input.device, prepared.source, self._stream)
-        if not prepared.context.execute_async_v3(self._stream.handle):
-            raise _failure(self._api, f"cannot run on a batch of shape {prepared.source.shape}")
+        self._execution.enqueue(prepared.context, self._stream.handle)
         self._cuda.memcpy_dtoh_async(prepared.result, self._output.device, self._stream)
 
     def _record(self, prepared: _Prepared) -> None:
@@ -180,10 +162,3 @@ class Lane:
 def _close(prepared: _Prepared) -> None:
     if prepared.graph is not None:
         prepared.graph.close()
-
-
-def _failure(api: Api, what: str) -> Exception:
-    reason = api.errors()
-    if "outofmemory" in reason.lower().replace(" ", ""):
-        return MemoryError(f"{api.program} {what}: {reason}")
-    return CudaError(f"{api.program} {what}: {reason}")

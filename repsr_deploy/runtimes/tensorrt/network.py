@@ -7,6 +7,7 @@ from typing import Any
 from repsr_deploy.errors import ModelFileError, UsageError
 from repsr_deploy.runtimes.tensorrt.api import Api
 from repsr_deploy.runtimes.tensorrt.model import OnnxModel
+from repsr_deploy.runtimes.tensorrt.precision import TYPE_NAMES
 from repsr_deploy.runtimes.tensorrt.shapes import Shapes
 
 _ERRORS_SHOWN = 3
@@ -36,7 +37,28 @@ def parse_model(api: Api, builder: Any, model: OnnxModel) -> Any:
         raise ModelFileError(
             f"{model.label} has {network.num_inputs} inputs and {network.num_outputs} outputs; expected one image each"
         )
+    if model.info.io == "features":
+        _keep_short(api.trt, network)
     return network
+
+
+def _keep_short(trt: Any, network: Any) -> None:
+    """Give features in the type in which the network computes, where a Cast at the end widens them to float32.
+
+    They are the largest tensor there is, and the kernel that reads them takes all these types.
+    """
+    output = network.get_output(0)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type == trt.LayerType.CAST and layer.get_output(0).name == output.name:
+            short = layer.get_input(0)
+            if TYPE_NAMES.get(short.dtype.name) in ("fp16", "bf16"):
+                name: str = output.name
+                network.unmark_output(output)
+                output.name = f"{name}.float"  # no two tensors have one name
+                short.name = name
+                network.mark_output(short)
+            return
 
 
 def _describe(error: Any) -> str:

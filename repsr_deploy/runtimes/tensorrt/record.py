@@ -15,7 +15,7 @@ from repsr_deploy.model_info import PREFIX, ModelInfo
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_kernels.gpu.driver import Device
 
-FORMAT = 1
+FORMAT = 2
 """Of the JSON file; part of the key, so that a change builds engines anew."""
 SUFFIXES = (".engine", ".plan")
 """Of files that are engines; anything else is a model to build one from."""

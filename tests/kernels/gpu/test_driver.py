@@ -34,7 +34,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(library: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Calls]:
     """What the library was called with since the last time."""
     monkeypatch.setattr(driver, "LIBRARY", str(library))
-    driver._driver.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    driver.load_driver.cache_clear()
     take = ctypes.CDLL(str(library)).take_calls
     take.restype = ctypes.c_char_p
 
@@ -44,7 +44,7 @@ def calls(library: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Calls]:
 
     taken()
     yield taken
-    driver._driver.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    driver.load_driver.cache_clear()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_no_gpu(calls: Calls, failing: Callable[[str], None]) -> None:
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "LIBRARY", "libnothing-of-the-kind.so.1")
-    driver._driver.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    driver.load_driver.cache_clear()
     assert find_device() is None
     assert "no NVIDIA driver (libnothing-of-the-kind.so.1" in (why_no_device() or "")
 

@@ -18,8 +18,11 @@ from typing import Any
 
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.runtimes.tensorrt import BuildOptions, Flavour, Shapes, open_tensorrt, why_unavailable
+from repsr_deploy.runtimes.tensorrt.api import load
 from repsr_deploy.runtimes.tensorrt.build import Built, build_engine
 from repsr_deploy.runtimes.tensorrt.cache import cached_engine
+from repsr_deploy.runtimes.tensorrt.model import read_model
+from repsr_deploy.runtimes.tensorrt.network import parse_model
 
 
 def options_of(values: dict[str, Any]) -> BuildOptions:
@@ -52,6 +55,14 @@ def build_bytes(flavour: Flavour, model: str, out: str) -> Any:
 def cached(flavour: Flavour, model: str, **options: Any) -> Any:
     """Build into the cache, or find there."""
     return _described(cached_engine(Path(model), flavour=flavour, options=options_of(options)))
+
+
+def tensor_types(flavour: Flavour, model: str) -> list[list[str]]:
+    """Name and type of the input and the output that an engine will have."""
+    api = load(flavour)
+    builder = api.create_builder()
+    network = parse_model(api, builder, read_model(Path(model)))
+    return [[tensor.name, tensor.dtype.name] for tensor in (network.get_input(0), network.get_output(0))]
 
 
 def _described(built: Built) -> Any:

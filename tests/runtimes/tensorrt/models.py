@@ -114,7 +114,7 @@ def typed_model(
 
 def _finish(writer: _Writer, x: str, io: ModelIo) -> None:
     if io == "features":
-        writer.node("Identity", [x], "output")
+        writer.nodes[-1].output[0] = "output"
         return
     low, high = (writer.constant(f"range.{value}", np.array(value, np.float32)) for value in (0, 1))
     clamped = writer.node("Clip", [x, low, high], "output" if io == "float" else "clamped")

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError, UsageError
+from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import ModelIo, Precision
+from repsr_deploy.runtimes.base import WholePictures
+from repsr_deploy.runtimes.finished import FinishedFeatures, finished
 from repsr_deploy.runtimes.onnxruntime import OnnxRuntime
 from repsr_deploy.runtimes.tensorrt import BuildOptions, Flavour, Shapes, open_tensorrt, why_unavailable
 from repsr_deploy.runtimes.tensorrt.build import build_engine
@@ -96,3 +99,16 @@ def test_a_file_and_the_cache(flavour: Flavour, tmp_path: Path) -> None:
     built.path.write_bytes(built.path.read_bytes()[:-1])
     with pytest.raises(ModelFileError, match="is cut short"):
         open_tensorrt(built.path, flavour)
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_pictures_of_features(flavour: Flavour, precision: Precision, tmp_path: Path) -> None:
+    """Finished where they are, and as the features that come to the host are."""
+    engine = open_tensorrt(write_model(tmp_path, precision, "features"), flavour, options=OPTIONS)
+    whole, on_host = finished(engine), FinishedFeatures(engine, None)
+    assert isinstance(whole, WholePictures)
+    for seed, shape in enumerate([(2, 36, 64), (1, 5, 7), (4, 108, 192), (2, 36, 64), (2, 36, 64), (2, 36, 64)]):
+        images = batch("image", *shape, seed=seed)
+        np.testing.assert_array_equal(whole.run_images(images), on_host.run_images(images))
+    image = batch("image", 1, 250, 401)[0]
+    np.testing.assert_array_equal(Upscaler(engine).upscale(image), Upscaler(on_host).upscale(image))

@@ -15,12 +15,14 @@ PACKAGE = Path(repsr_deploy.runtimes.tensorrt.__file__).parent
 CLASSES = {
     "builder": "Builder", "config": "IBuilderConfig", "runtime_config": "IRuntimeConfig",
     "network": "INetworkDefinition", "parser": "OnnxParser", "error": "ParserError", "layer": "ILayer",
-    "maker": "ILayer", "tensor": "ITensor", "source": "ITensor", "profile": "IOptimizationProfile",
-    "engine": "ICudaEngine", "_engine": "ICudaEngine", "context": "IExecutionContext",
-    "_runtime": "Runtime", "inspector": "EngineInspector",
+    "maker": "ILayer", "tensor": "ITensor", "source": "ITensor", "output": "ITensor", "short": "ITensor",
+    "profile": "IOptimizationProfile", "engine": "ICudaEngine", "context": "IExecutionContext", "runtime": "Runtime",
+    "inspector": "EngineInspector",
 }  # fmt: skip
 """What a variable of this name is in the files that talk to TensorRT."""
-FILES = ("api.py", "build.py", "engine.py", "lane.py", "network.py", "precision.py", "progress.py")
+FILES = (
+    "api.py", "build.py", "engine.py", "execution.py", "lane.py", "network.py", "precision.py", "progress.py",
+)  # fmt: skip
 NOT_TENSORRT = {"ILayer.get", "ITensor.get"}
 """Engine information is a dictionary: its layers and tensors are no objects of TensorRT."""
 RTX_ALONE = {
@@ -71,7 +73,7 @@ def test_every_name_exists(bindings: tuple[str, Worker]) -> None:
     module, version = BINDINGS[arrangement]
     names = set[str]().union(*(used_names((PACKAGE / file).read_text()) for file in FILES), IMPLEMENTED) - NOT_TENSORRT
     names |= {f"HardwareCompatibilityLevel.{level}" for level in ("SAME_COMPUTE_CAPABILITY", "AMPERE_PLUS")}
-    names |= {f"DataType.{name}" for name in ("FLOAT", "HALF", "BF16", "INT8")}
+    names |= {f"DataType.{name}" for name in ("FLOAT", "HALF", "BF16", "INT8", "UINT8")}
     capabilities = {
         f"ComputeCapability.{name}" for name in ("CURRENT", "SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
     }
@@ -84,7 +86,7 @@ def test_every_name_exists(bindings: tuple[str, Worker]) -> None:
 
 
 def test_names_are_found_in_sources() -> None:
-    code = "self.api.trt.A.B(trt.C)\nbuilder.build(self._engine.name)\nother.x\nf().network.add(network.get_layer(0).y)"
+    code = "self.api.trt.A.B(trt.C)\nbuilder.build(self.engine.name)\nother.x\nf().network.add(network.get_layer(0).y)"
     assert used_names(code) == {
         "A", "A.B", "C", "Builder.build", "ICudaEngine.name", "INetworkDefinition.add", "INetworkDefinition.get_layer"
     }  # fmt: skip

@@ -1,0 +1,59 @@
+"""Libraries for the processor of this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from repsr_kernels.compile.cache import CSRC, Entry, cached, key_of, texts_in
+from repsr_kernels.compile.program import answer, run
+from repsr_kernels.errors import RuntimeUnavailableError
+
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-pthread")
+"""Without contraction: the same bits as on a GPU."""
+
+
+def host_compiler() -> list[str]:
+    """The command of the C++ compiler: `CXX`, or the first of g++ and clang++ that is there.
+
+    Raises:
+        RuntimeUnavailableError: there is none.
+    """
+    if chosen := shlex.split(os.environ.get("CXX", "")):
+        if shutil.which(chosen[0]) is None:
+            raise RuntimeUnavailableError(f"CXX names {chosen[0]!r}, which is no program here; expected a C++ compiler")
+        return chosen
+    for name in ("g++", "clang++"):
+        if found := shutil.which(name):
+            return [found]
+    raise RuntimeUnavailableError("no C++ compiler: neither g++ nor clang++ is on PATH; install one, or set CXX")
+
+
+def host_library(sources: Sequence[Path], *, flags: Sequence[str] = ()) -> Path:
+    """A shared library made of these sources for this processor, from the cache.
+
+    Compiled anew when the compiler, the processor, a flag, or any text in `csrc`, beside the sources or in a folder
+    that a flag names (`-I`) has changed. Sources include what is in `csrc` by name.
+
+    Args:
+        flags: behind our own (`FLAGS`), before the sources.
+
+    Raises:
+        RuntimeUnavailableError: no compiler, or it fails.
+        RepsrError: the cache folder cannot be written to.
+    """
+    compiler = host_compiler()
+    identity = (shutil.which(compiler[0]), answer(*compiler, "--version"))
+    # `native` is whatever this processor can do: the macros that say so tell two machines with one cache folder apart
+    processor = answer(*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull)
+    named = [Path(flag[2:]) for flag in flags if flag.startswith("-I")]
+    texts = texts_in([CSRC, *(source.parent for source in sources), *named])
+    wanted = (compiler, identity, processor, FLAGS, tuple(flags), [source.name for source in sources], texts)
+
+    def make(path: Path) -> None:
+        run([*compiler, *FLAGS, f"-I{CSRC}", *flags, *map(str, sources), "-o", str(path)])
+
+    return cached(Entry(prefix=sources[0].stem, key=key_of(*wanted), suffix=".so"), make)

@@ -1,0 +1,30 @@
+"""The GPU of this machine, real or simulated (`scripts/simulated_gpu`)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from repsr_kernels.gpu.context import GpuContext, load_pycuda, shared_context
+from repsr_kernels.gpu.driver import why_no_device
+
+
+@pytest.fixture(scope="session")
+def gpu() -> GpuContext:
+    """The shared context, or a visible skip."""
+    if reason := why_no_device():
+        pytest.skip(f"no GPU: {reason}")
+    try:
+        load_pycuda()
+    except ImportError as error:
+        pytest.skip(f"a GPU, but no PyCUDA: {error}")
+    return shared_context()
+
+
+@pytest.fixture
+def cuda(gpu: GpuContext) -> Generator[Any]:
+    """PyCUDA's driver module, with the shared context current in this thread."""
+    with gpu.current():
+        yield gpu.cuda
