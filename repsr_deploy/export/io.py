@@ -13,10 +13,10 @@ from onnx_ir.passes import common as passes
 from torch import Tensor
 
 from repsr_deploy.errors import ModelFileError
-from repsr_deploy.export.finish import enlarged
 from repsr_deploy.export.form import sample
 from repsr_deploy.folding.graph.rewrite import add_constant, is_crd
 from repsr_deploy.model_info import Skip
+from repsr_kernels.reference.upsample import enlarged
 
 PEAK = 255.0
 SAME = 1e-6
@@ -67,7 +67,8 @@ def to_images(model: ir.Model) -> ir.Model:
 def to_features(model: ir.Model) -> tuple[ir.Model, Skip]:
     """The same network up to its last convolution, and the skip that is then to be added; `model` is not changed.
 
-    The output is N x C s s x H x W float32; `finish.finish` says what is left to be done with it. What the network adds
+    The output is N x C s s x H x W float32; `repsr_kernels.reference.upsample.summed`, then a clamp to 0..1, is what is
+    left to be done with it. What the network adds
     is recognised by its values, on a random image: exporters write the same enlargement in many ways.
 
     Args:

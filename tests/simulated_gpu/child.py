@@ -6,7 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,17 @@ class SimulatedGpu:
 
     variables: dict[str, str]
 
-    def run(self, command: list[str], *, limit_s: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
-        """A command of Python's, with what it says on either output."""
+    def run(
+        self, command: list[str], settings: Mapping[str, str], *, limit_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of Python's, with what it says on either output.
+
+        Args:
+            settings: variables of its environment, without SIMULATED_GPU_ and in lower case.
+        """
+        named = {f"SIMULATED_GPU_{name.upper()}": value for name, value in settings.items()}
         return subprocess.run(
-            [sys.executable, "-W", "error", *command], cwd=ROOT, env={**os.environ, **self.variables, **variables},
+            [sys.executable, "-W", "error", *command], cwd=ROOT, env={**os.environ, **self.variables, **named},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit_s, check=False,
         )  # fmt: skip
 
@@ -50,22 +57,21 @@ def simulated_gpu_or_skip() -> SimulatedGpu:
 
 
 def on_simulated_gpu(
-    *, status: int = 0, says: tuple[str, ...] = (), **variables: str
+    *, status: int = 0, says: tuple[str, ...] = (), **settings: str
 ) -> Callable[[Callable[[], None]], Callable[[SimulatedGpu], None]]:
     """Make a function a test whose body runs in such a process.
 
     Args:
         status: the exit code that is expected; of a signal, its negative number.
         says: what the process must say.
-        variables: of its environment, the beginning SIMULATED_GPU_ left out and in lower case.
+        settings: as of `SimulatedGpu.run`.
     """
 
     def decorate(body: Callable[[], None]) -> Callable[[SimulatedGpu], None]:
         def test(simulated_gpu: SimulatedGpu) -> None:
             path = sys.modules[body.__module__].__file__
-            named = {f"SIMULATED_GPU_{name.upper()}": value for name, value in variables.items()}
             command = ["-m", "tests.simulated_gpu.child", str(path), body.__name__]
-            result = simulated_gpu.run(command, **named)
+            result = simulated_gpu.run(command, settings)
             assert result.returncode == status, result.stdout
             for text in says:
                 assert text in result.stdout, result.stdout

@@ -26,9 +26,8 @@ def upsample(operation: FusedUpsample) -> None:
     top, left, rows, columns = (scale * side for side in (part.top, part.left, part.rows, part.columns))
     with np.errstate(all="ignore"):  # NaN and infinities are part of what is specified
         span = high - low
-        sums = shuffled(load(operation.features), scale)
-        if operation.image is not None:
-            sums = sums + enlarged(_as_seen(operation.image, low, span), scale, operation.skip)
+        image_nchw = None if operation.image is None else _as_seen(operation.image, low, span)
+        sums = summed(load(operation.features), image_nchw, scale, operation.skip)
         pictures = (sums - low) * (np.float32(1) / span)
     pictures = np.where(pictures <= 0, np.float32(0), np.where(pictures >= 1, np.float32(1), pictures))
     if isinstance(operation.out, YuvFrame):
@@ -40,6 +39,12 @@ def upsample(operation: FusedUpsample) -> None:
     if operation.nonfinite is not None:
         counted = sums[:, :, top : top + rows, left : left + columns]
         ctypes.c_uint64.from_address(operation.nonfinite).value += int(np.count_nonzero(~np.isfinite(counted)))
+
+
+def summed(features_nchw: NDArray[Any], image_nchw: NDArray[Any] | None, scale: int, skip: Skip) -> NDArray[Any]:
+    """PixelShuffle and skip, before the clamp: N x C s s x H x W and N x C x H x W as N x C x sH x sW."""
+    pictures = shuffled(features_nchw, scale)
+    return pictures if skip == "none" or image_nchw is None else pictures + enlarged(image_nchw, scale, skip)
 
 
 def shuffled(features_nchw: NDArray[Any], scale: int) -> NDArray[Any]:
