@@ -33,5 +33,5 @@ def test_on_a_processor() -> None:
 
 @pytest.mark.slow
 def test_with_pycuda_on_the_simulated_gpu() -> None:
-    done = simulated_gpu_or_skip().run(["-c", example("gpuarray.empty")])
+    done = simulated_gpu_or_skip().run(["-c", example("gpuarray.empty")], {})
     assert done.returncode == 0, done.stdout

@@ -87,6 +87,6 @@ def test_a_real_pipeline(gpu: GpuContext) -> None:
 @pytest.mark.slow
 def test_all_of_these_on_the_simulated_gpu() -> None:
     command = ["-m", "pytest", "-m", "gpu", "-q", "-rs", "-p", "no:cacheprovider", "tests/bench/kernels"]
-    done = simulated_gpu_or_skip().run(command)
+    done = simulated_gpu_or_skip().run(command, {}, limit_s=600)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout, done.stdout

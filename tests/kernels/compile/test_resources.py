@@ -16,11 +16,12 @@ from repsr_kernels.compile.nvcc import Nvcc
 from repsr_kernels.compile.resources import Resources, parsed, resources_of
 from repsr_kernels.compile.toolkit import ARCHITECTURES
 from repsr_kernels.errors import RepsrError
-from repsr_kernels.variants import Variant, fused_variant, preprocess_variant, usual_variants
+from repsr_kernels.params import PADDINGS
+from repsr_kernels.variants import Variant, fused_variant, preprocess_variant
 from tests.kernels.compile.conftest import user_cache
 
 EVERYTHING = os.environ.get("REPSR_ALL_KERNELS") == "1"
-"""Whether the usual variants are compiled for every GPU, too: minutes."""
+"""Whether every pair of constants is compiled somewhere, and every constant for every GPU: seven minutes of a core."""
 MOST_REGISTERS = 255
 
 Choice = dict[str, Any]
@@ -35,6 +36,15 @@ PREPROCESS: Choice = {
     "out": ["fp32", "fp16", "bf16"], "planar": [False, True], "video": [0, 8, 10], "padding": [0, 1, 2, 3],
     "architecture": ARCHITECTURES,
 }  # fmt: skip
+
+
+HALF: Choice = {"scale": 2, "channels": 3, "features": "fp16", "planar": True}
+"""What TensorRT gives for a network at x2."""
+LAST = len(ARCHITECTURES) - 1
+
+
+def preprocess(video: int) -> Variant:
+    return preprocess_variant(out="fp16", planar=True, video=video, padding=PADDINGS["edge"])
 
 
 def fused_of(choice: Choice) -> Variant:
@@ -79,11 +89,13 @@ def covering(factors: Choice) -> list[Choice]:
 
 @pytest.fixture(scope="module")
 def plan() -> dict[int, list[Variant]]:
-    """Variants by GPU: every pair of constants somewhere, every constant on every GPU."""
-    chosen = [(row["architecture"], fused_of(row)) for row in covering(FUSED)]
-    chosen += [(row["architecture"], preprocess_of(row)) for row in covering(PREPROCESS)]
+    """Variants by GPU: what a pipeline for pictures needs on all, what one for video needs on the oldest and newest."""
+    pictures = [fused_variant(**HALF, skip=1, image="uint8", out="uint8", video=0), preprocess(video=0)]
+    video = [fused_variant(**HALF, skip=1, image="fp16", out="uint8", video=8), preprocess(video=8)]
+    chosen = [*itertools.product(ARCHITECTURES, pictures), *itertools.product(ARCHITECTURES[::LAST], video)]
     if EVERYTHING:
-        chosen += itertools.product(ARCHITECTURES, usual_variants())
+        chosen += [(row["architecture"], fused_of(row)) for row in covering(FUSED)]
+        chosen += [(row["architecture"], preprocess_of(row)) for row in covering(PREPROCESS)]
     return {number: list(dict.fromkeys(v for other, v in chosen if other == number)) for number in ARCHITECTURES}
 
 
