@@ -6,6 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,18 @@ os.environ["REPSR_CACHE"] = tempfile.mkdtemp(prefix="repsr-tests-")
 COMPILED.mkdir(parents=True, exist_ok=True)
 cache_dir("kernels").symlink_to(COMPILED)
 atexit.register(shutil.rmtree, os.environ["REPSR_CACHE"], ignore_errors=True)
+
+
+@contextmanager
+def users_cache() -> Generator[None]:
+    """Use the user's own cache folder: what took long to compile or to fetch stays there."""
+    with pytest.MonkeyPatch.context() as patch:
+        if USER_CACHE is None:
+            patch.delenv("REPSR_CACHE", raising=False)
+        else:
+            patch.setenv("REPSR_CACHE", USER_CACHE)
+        yield
+
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 """Photographs and checkpoints beside the repository: not part of it, so tests that need them skip elsewhere."""

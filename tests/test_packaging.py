@@ -84,7 +84,6 @@ WHEEL_FILES = {
     "repsr_deploy/export/checkpoint.py",
     "repsr_deploy/export/compact.py",
     "repsr_deploy/export/convert.py",
-    "repsr_deploy/export/finish.py",
     "repsr_deploy/export/form.py",
     "repsr_deploy/export/graph.py",
     "repsr_deploy/export/guard.py",

@@ -14,7 +14,7 @@ import pytest
 
 from repsr_kernels.errors import RepsrError
 from scripts.simulated_gpu import arrange
-from tests.conftest import USER_CACHE
+from tests.conftest import users_cache
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,11 +43,7 @@ class SimulatedGpu:
 def simulated_gpu_or_skip() -> SimulatedGpu:
     """Where it cannot be had the test is skipped, except in continuous integration, which would never notice."""
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            if USER_CACHE is None:
-                patch.delenv("REPSR_CACHE", raising=False)
-            else:
-                patch.setenv("REPSR_CACHE", USER_CACHE)
+        with users_cache():
             variables = arrange()
     except RepsrError as error:
         if os.environ.get("CI") == "true":

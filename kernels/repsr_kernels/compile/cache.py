@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from repsr_kernels.cache_dir import cache_dir
+from repsr_kernels.cache_dir import cache_dir, locked
 from repsr_kernels.errors import RepsrError, RuntimeUnavailableError
 
 log = logging.getLogger(__name__)
@@ -112,31 +110,6 @@ def texts_in(folders: Iterable[Path], suffixes: Sequence[str] = TEXTS) -> list[t
     """Name and text of everything in these folders that a compiler may read, in one order everywhere."""
     files = (path for folder in dict.fromkeys(folders) for path in sorted(folder.iterdir()))
     return [(path.name, path.read_bytes()) for path in files if path.suffix in suffixes]
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Hold the lock of a file that is about to be made, against other processes and other threads.
-
-    The lock file stays: removing it would let two processes hold locks on two files of one name.
-
-    Raises:
-        RepsrError: the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise RepsrError(
-            f"cannot write into {path.parent}: {error.strerror}; set REPSR_CACHE to a writable folder"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another process is making %s; waiting for it", path.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @cache

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from repsr_kernels.compile.cache import CSRC, Entry, cached, key_of, locked, texts_in
+from repsr_kernels.cache_dir import locked
+from repsr_kernels.compile.cache import CSRC, Entry, cached, key_of, texts_in
 from repsr_kernels.compile.nvcc import nvcc
 from repsr_kernels.compile.nvrtc import nvrtc
 from repsr_kernels.compile.toolkit import FLAGS, Compiler, target_of

@@ -30,6 +30,8 @@ class Nvrtc:
     def __init__(self, path: str) -> None:
         self.name = path
         self._library = ctypes.CDLL(path)
+        for builtins in Path(path).parent.glob("libnvrtc-builtins.so.*") if "/" in path else ():
+            ctypes.CDLL(str(builtins))  # which some wheels' library does not find beside itself, but when it is loaded
         self._library.nvrtcGetErrorString.restype = c_char_p
         major, minor = c_int(), c_int()
         self._call("nvrtcVersion", byref(major), byref(minor))

@@ -5,9 +5,8 @@ Not yet measured on a GPU.
 
 from __future__ import annotations
 
-import ctypes
 import weakref
-from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import byref, c_int, c_size_t, c_uint64, c_void_p
 from typing import Any
 
 from repsr_kernels.errors import RuntimeUnavailableError, UsageError
@@ -16,17 +15,15 @@ from repsr_kernels.fused_network.plan import chosen_tile, shared_bytes
 from repsr_kernels.fused_network.variants import BLOCK, grid_of, variant_of
 from repsr_kernels.fused_network.weights import NetworkWeights
 from repsr_kernels.gpu.arrays import ReadOnly
-from repsr_kernels.gpu.driver import CudaError
+from repsr_kernels.gpu.launch import Prepared
 from repsr_kernels.gpu.memory import check_memory
 from repsr_kernels.gpu.modules import function_of
 from repsr_kernels.gpu.primary import PrimaryContext, primary_context
-from repsr_kernels.gpu.streams import stream_handle
 from repsr_kernels.tensors import Tensor
 
 _OLDEST = 80  # mma.m16n8k16 of halves: PTX ISA
 _MULTIPROCESSORS, _SHARED_BYTES = 16, 97  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 _DYNAMIC_SHARED_BYTES = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-_END, _BUFFER_POINTER, _BUFFER_SIZE = 0, 1, 2  # CU_LAUNCH_PARAM_*
 
 
 def upload(weights: NetworkWeights, ordinal: int = 0) -> PlacedWeights:
@@ -65,43 +62,6 @@ def _free(context: PrimaryContext, address: int) -> None:
     if not context.is_lost:
         with context.entered():
             context.driver.call("cuMemFree_v2", c_uint64(address))
-
-
-class Prepared:
-    """A network on pictures that was checked, ready to be launched any number of times."""
-
-    def __init__(self, context: PrimaryContext, operation: FusedNetwork) -> None:
-        weights = operation.network.weights
-        _, _, height, width = operation.image.shape
-        multiprocessors, limit = (_attribute(context, attribute) for attribute in (_MULTIPROCESSORS, _SHARED_BYTES))
-        tile = chosen_tile(weights.scale, weights.body, limit, multiprocessors, height, width)
-        variant = variant_of(weights, tile)
-        function = function_of(context, variant)
-        size = shared_bytes(weights.body, tile)
-        context.driver.call("cuFuncSetAttribute", function, c_int(_DYNAMIC_SHARED_BYTES), c_int(limit))
-        self._context = context
-        self._operation = operation  # keeps the owners of the memory
-        self._name = variant.name
-        self._params = params_of(operation, tile)
-        self._params_bytes = c_size_t(ctypes.sizeof(self._params))
-        told = _BUFFER_POINTER, ctypes.addressof(self._params), _BUFFER_SIZE, ctypes.addressof(self._params_bytes), _END
-        grid = grid_of(self._params.count * self._params.down * self._params.across, multiprocessors)
-        self._before = function, *map(c_uint, (*grid, *BLOCK, size))
-        self._behind = None, (c_void_p * len(told))(*told)
-
-    def enqueue(self, stream: Any = None) -> None:
-        """Put it on a stream, as `gpu.launch.Prepared.enqueue` does.
-
-        Raises:
-            CudaError: the driver refuses; or the GPU failed so that this process cannot use it any more.
-        """
-        self._context.check()
-        handle = c_void_p(stream_handle(stream))
-        try:
-            self._context.driver.call("cuLaunchKernel", *self._before, handle, *self._behind)
-        except CudaError as error:
-            self._context.look(error)
-            raise CudaError(f"{self._name} cannot be launched: {error}", error.status) from error
 
 
 def prepare(operation: FusedNetwork) -> Prepared:
@@ -152,7 +112,17 @@ def _prepared(context: PrimaryContext, operation: FusedNetwork) -> Prepared:
         check_memory(context, name, *tensor.extent)
     if isinstance(operation.out.owner, ReadOnly):
         raise UsageError("out lies in memory that its owner lends for reading only; expected other memory")
-    return Prepared(context, operation)
+    weights = operation.network.weights
+    _, _, height, width = operation.image.shape
+    multiprocessors, limit = (_attribute(context, attribute) for attribute in (_MULTIPROCESSORS, _SHARED_BYTES))
+    tile = chosen_tile(weights.scale, weights.body, limit, multiprocessors, height, width)
+    variant = variant_of(weights, tile)
+    function = function_of(context, variant)
+    context.driver.call("cuFuncSetAttribute", function, c_int(_DYNAMIC_SHARED_BYTES), c_int(limit))
+    params = params_of(operation, tile)
+    grid = grid_of(params.count * params.down * params.across, multiprocessors)
+    size = shared_bytes(weights.body, tile)
+    return Prepared(context, variant.name, function, grid, BLOCK, params, shared_bytes=size, keep=operation)
 
 
 def _attribute(context: PrimaryContext, attribute: int) -> int:

@@ -20,25 +20,40 @@ from repsr_kernels.gpu.streams import stream_handle
 from repsr_kernels.operations import FusedUpsample, Picture, Preprocess
 from repsr_kernels.params import params_of
 from repsr_kernels.tensors import Tensor
-from repsr_kernels.variants import grid_of, variant_of
+from repsr_kernels.variants import Dim3, grid_of, variant_of
 
 _END, _BUFFER_POINTER, _BUFFER_SIZE = 0, 1, 2  # CU_LAUNCH_PARAM_*
 _COUNTER_BYTES = 8
 
 
 class Prepared:
-    """An operation that was checked, ready to be launched any number of times."""
+    """An operation that was checked, ready to be launched any number of times.
 
-    def __init__(self, context: PrimaryContext, operation: FusedUpsample | Preprocess) -> None:
-        variant = variant_of(operation)
-        self._context = context
-        self._operation = operation  # keeps the owners of the memory
-        self._name = variant.name
-        (*grid,), (*block,) = grid_of(operation)
-        self._params = params_of(operation)
-        self._params_bytes = c_size_t(ctypes.sizeof(self._params))
+    Args:
+        context: where it runs; current.
+        function: the kernel, loaded there (`modules.function_of`).
+        grid, block: numbers of blocks and threads, x, y, z.
+        params: the only parameter of the kernel, by value.
+        shared_bytes: shared memory that a block is given beyond what the kernel declares.
+        keep: owners of the memory that it works on.
+    """
+
+    def __init__(
+        self,
+        context: PrimaryContext,
+        name: str,
+        function: c_void_p,
+        grid: Dim3,
+        block: Dim3,
+        params: ctypes.Structure,
+        *,
+        shared_bytes: int = 0,
+        keep: object,
+    ) -> None:
+        self._context, self._name, self._keep = context, name, keep
+        self._params, self._params_bytes = params, c_size_t(ctypes.sizeof(params))
         told = _BUFFER_POINTER, ctypes.addressof(self._params), _BUFFER_SIZE, ctypes.addressof(self._params_bytes), _END
-        self._before = function_of(context, variant), *map(c_uint, (*grid, *block, 0))
+        self._before = function, *map(c_uint, (*grid, *block, shared_bytes))
         self._behind = None, (c_void_p * len(told))(*told)
 
     def enqueue(self, stream: Any = None) -> None:
@@ -115,7 +130,10 @@ def _prepared(context: PrimaryContext, operation: FusedUpsample | Preprocess) ->
         if counter % _COUNTER_BYTES:
             raise UsageError(f"nonfinite lies at {counter:#x}; expected a multiple of {_COUNTER_BYTES}")
         check_memory(context, "nonfinite", counter, counter + _COUNTER_BYTES)
-    return Prepared(context, operation)
+    variant = variant_of(operation)
+    grid, block = grid_of(operation)
+    params = params_of(operation)
+    return Prepared(context, variant.name, function_of(context, variant), grid, block, params, keep=operation)
 
 
 def _tensors(operation: FusedUpsample | Preprocess) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:

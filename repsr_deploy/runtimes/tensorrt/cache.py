@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
 
-from repsr_deploy.errors import RepsrError
 from repsr_deploy.runtimes.source import Source, name_of
 from repsr_deploy.runtimes.tensorrt.build import Built, Job, plan_job, run_job
 from repsr_deploy.runtimes.tensorrt.engine_file import find_record
 from repsr_deploy.runtimes.tensorrt.options import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.progress import Progress
 from repsr_deploy.runtimes.tensorrt.record import device_slug, record_path, slug
-from repsr_kernels.cache_dir import cache_dir
+from repsr_kernels.cache_dir import cache_dir, locked
 
 log = logging.getLogger(__name__)
 
@@ -57,28 +52,3 @@ def engine_name(job: Job) -> str:
         f"{_PROGRAMS[recipe.flavour]}{recipe.version}", device_slug(recipe), recipe.key[:8],
     )  # fmt: skip
     return "_".join(parts) + ".engine"
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Hold the lock of a file that is about to be written, against other processes and other threads.
-
-    The lock file stays: removing it would let two processes hold locks on two files of one name.
-
-    Raises:
-        RepsrError: the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise RepsrError(
-            f"cannot write into {path.parent}: {error.strerror}; set REPSR_CACHE to a writable folder"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("another process is building %s; waiting for it", path.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

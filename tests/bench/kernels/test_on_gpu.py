@@ -16,9 +16,9 @@ from repsr_deploy.bench.kernels.processor import random_features
 from repsr_deploy.bench.kernels.ways import Timer, Work, time_by_device
 from repsr_deploy.bench.pictures import photograph_like
 from repsr_deploy.bench.timing import Timing
-from repsr_kernels.gpu.context import GpuContext, load_pycuda, shared_context
-from repsr_kernels.gpu.driver import why_no_device
+from repsr_kernels.gpu.context import GpuContext
 from repsr_kernels.gpu.pipeline import GpuPipeline
+from tests.gpu import gpu_or_skip
 from tests.kernels.gpu.pipeline.examples import picture, wanted
 from tests.kernels.gpu.pipeline.shift_network import ShiftNetwork
 from tests.simulated_gpu.child import simulated_gpu_or_skip
@@ -28,14 +28,7 @@ WORK = Work(where="GPU", what="w", data="d", size="s")
 
 @pytest.fixture(scope="module")
 def gpu() -> GpuContext:
-    """The shared context, or a visible skip."""
-    if reason := why_no_device():
-        pytest.skip(f"no GPU: {reason}")
-    try:
-        load_pycuda()
-    except ImportError as error:
-        pytest.skip(f"a GPU, but no PyCUDA: {error}")
-    return shared_context()
+    return gpu_or_skip()
 
 
 @pytest.fixture

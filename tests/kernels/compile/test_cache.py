@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from repsr_kernels.compile.cache import Entry, cached, key_of, locked, texts_in
+from repsr_kernels.cache_dir import locked
+from repsr_kernels.compile.cache import Entry, cached, key_of, texts_in
 from repsr_kernels.errors import RepsrError, RuntimeUnavailableError
 
 

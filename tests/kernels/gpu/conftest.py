@@ -7,20 +7,13 @@ from typing import Any
 
 import pytest
 
-from repsr_kernels.gpu.context import GpuContext, load_pycuda, shared_context
-from repsr_kernels.gpu.driver import why_no_device
+from repsr_kernels.gpu.context import GpuContext
+from tests.gpu import gpu_or_skip
 
 
 @pytest.fixture(scope="session")
 def gpu() -> GpuContext:
-    """The shared context, or a visible skip."""
-    if reason := why_no_device():
-        pytest.skip(f"no GPU: {reason}")
-    try:
-        load_pycuda()
-    except ImportError as error:
-        pytest.skip(f"a GPU, but no PyCUDA: {error}")
-    return shared_context()
+    return gpu_or_skip()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import repsr_deploy.errors
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.runtimes.tensorrt.options import Flavour
 from scripts.tensorrt_rtx_libraries import arrange
-from tests.conftest import USER_CACHE
+from tests.conftest import users_cache
 
 ROOT = Path(__file__).parents[3]
 ARRANGED: dict[Flavour, str] = {"tensorrt": "tensorrt-11", "tensorrt-rtx": "tensorrt-rtx"}
@@ -29,11 +29,7 @@ def environment(arrangement: str, cache: Path) -> dict[str, str]:
     Where the wheels cannot be had the test is skipped, except in continuous integration, which would never notice.
     """
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            if USER_CACHE is None:
-                patch.delenv("REPSR_CACHE", raising=False)
-            else:
-                patch.setenv("REPSR_CACHE", USER_CACHE)
+        with users_cache():
             variables = arrange(arrangement)
     except RepsrError as error:
         if os.environ.get("CI") == "true":

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from repsr_deploy.errors import RepsrError
-from repsr_deploy.runtimes.tensorrt.cache import locked
 from repsr_deploy.runtimes.tensorrt.record import record_path
+from repsr_kernels.cache_dir import locked
 from tests.runtimes.tensorrt.conftest import Worker, environment
 from tests.runtimes.tensorrt.models import model_info, write_external, write_model
 

@@ -13,22 +13,11 @@ from repsr_kernels.errors import UsageError
 from repsr_kernels.gpu.context import GpuContext
 from repsr_kernels.gpu.driver import CudaError, CudaGraph, CudaMemoryError
 from repsr_kernels.gpu.pipeline import GpuPipeline, NonFiniteError
+from tests.kernels.gpu.pipeline.conftest import Make
 from tests.kernels.gpu.pipeline.examples import picture, same, tiles_of, wanted
 from tests.kernels.gpu.pipeline.shift_network import ShiftNetwork
 
 pytestmark = pytest.mark.gpu
-
-Make = Callable[..., ShiftNetwork]
-
-
-@pytest.fixture
-def make(gpu: GpuContext) -> Make:
-    """A network."""
-
-    def made(**options: Any) -> ShiftNetwork:
-        return ShiftNetwork(gpu.cuda, **options)
-
-    return made
 
 
 def free_bytes(gpu: GpuContext) -> int:

@@ -10,27 +10,15 @@ import numpy as np
 import pytest
 
 from repsr_kernels.errors import UsageError
-from repsr_kernels.gpu.context import GpuContext
 from repsr_kernels.gpu.driver import CudaGraph
 from repsr_kernels.gpu.pipeline import FrameFormat, GpuPipeline, PictureFormat
 from repsr_kernels.operations import Skip
 from repsr_kernels.tensors import Type
+from tests.kernels.gpu.pipeline.conftest import Make
 from tests.kernels.gpu.pipeline.examples import NV12, P010, RGB, picture, same, tiles_of, video, wanted
-from tests.kernels.gpu.pipeline.shift_network import HALO, ShiftNetwork
+from tests.kernels.gpu.pipeline.shift_network import HALO
 
 pytestmark = pytest.mark.gpu
-
-Make = Callable[..., ShiftNetwork]
-
-
-@pytest.fixture
-def make(gpu: GpuContext) -> Make:
-    """A network."""
-
-    def made(**options: Any) -> ShiftNetwork:
-        return ShiftNetwork(gpu.cuda, **options)
-
-    return made
 
 
 @pytest.fixture
