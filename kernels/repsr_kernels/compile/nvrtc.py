@@ -46,7 +46,7 @@ class Nvrtc:
 
     def compile(self, text: str, name: str, target: str) -> bytes:
         """As `toolkit.Compiler.compile`."""
-        options = [*FLAGS, f"-arch={target}", f"-I{CSRC}"]
+        options = [*FLAGS, f"-arch={target}", f"-I{CSRC}", "-default-device"]  # lambdas of kernels are for the GPU
         program = c_void_p()
         nothing = c_int(0), None, None  # headers are read from their files
         self._call("nvrtcCreateProgram", byref(program), text.encode(), f"{name}.cu".encode(), *nothing)

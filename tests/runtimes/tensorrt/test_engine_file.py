@@ -13,7 +13,7 @@ from repsr_deploy.errors import ModelFileError
 from repsr_deploy.files import sha256
 from repsr_deploy.runtimes.tensorrt import BuildOptions, Flavour
 from repsr_deploy.runtimes.tensorrt.engine_file import check_fits, read_record
-from repsr_deploy.runtimes.tensorrt.record import EngineRecord, Recipe, device_slug, record_path, slug
+from repsr_deploy.runtimes.tensorrt.record import FORMAT, EngineRecord, Recipe, device_slug, record_path, slug
 from repsr_kernels.gpu.driver import Device
 from tests.runtimes.tensorrt.models import model_info
 
@@ -62,7 +62,7 @@ def test_every_part_of_a_recipe_is_part_of_its_key() -> None:
         recipe(version_compatible=True),
         replace(base, model_sha256="cd" * 32),
         replace(base, shapes=[[1, 1, 2]] * 3),
-        replace(base, format=2),
+        replace(base, format=FORMAT + 1),
     ]
     assert len({base.key, *(other.key for other in others)}) == len(others) + 1
     assert recipe(timing_cache=Path("elsewhere")).key == base.key == recipe().key
