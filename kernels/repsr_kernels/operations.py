@@ -40,7 +40,8 @@ class FusedUpsample:
     With v = features[n, c s s + (Y mod s) s + X mod s, Y div s, X div s] + skip[n, c, Y, X], all in float32 and without
     fused multiply-adds:
 
-    - out of floats: clamp((v - low) * gain, 0, 1), gain = 1 / (high - low), rounded to out's type; NaN stays NaN;
+    - out of floats: clamp((v - low) * gain, 0, 1), gain = 1 / (high - low), rounded to out's type; NaN stays NaN, and 0
+      has no sign;
     - out of uint8: that times 255, rounded half to even; NaN gives 0;
     - a video frame: that as red, green, blue (NaN gives 0), by its matrix (`YuvColour.codes`, rounded to float32)
       ((m0 r + m1 g) + m2 b) + offset, rounded half to even and clamped to the bits. A chroma sample (Y, X) is that of a

@@ -68,8 +68,8 @@ def to_features(model: ir.Model) -> tuple[ir.Model, Skip]:
     """The same network up to its last convolution, and the skip that is then to be added; `model` is not changed.
 
     The output is N x C s s x H x W float32; `repsr_kernels.reference.upsample.summed`, then a clamp to 0..1, is what is
-    left to be done with it. What the network adds
-    is recognised by its values, on a random image: exporters write the same enlargement in many ways.
+    left to be done with it. What the network adds is recognised by its values, on a random image: exporters write the
+    same enlargement in many ways.
 
     Args:
         model: of io `float`, in any precision.
