@@ -1,0 +1,1 @@
+"""The HTTP service: pictures in, enlarged pictures out; tiles of different requests share batches."""
