@@ -169,6 +169,24 @@ def place(
     )  # fmt: skip
 
 
+def planar(
+    address: int,
+    type: Type,  # noqa: A002
+    shape: tuple[int, int, int, int],
+    *,
+    device: int | None = None,
+    owner: Any = None,
+) -> Tensor:
+    """Memory that holds N x C x H x W elements without gaps, W side by side.
+
+    Raises:
+        UsageError: as `Tensor`.
+    """
+    _, channels, height, width = shape
+    strides = (channels * height * width, height * width, width, 1)
+    return Tensor(address, type, shape, strides, device=device, owner=owner)
+
+
 def _type_of(name: str) -> Type:
     names: dict[str, Type] = {
         "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "uint8": "uint8", "uint16": "uint16",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repsr_deploy.errors import UsageError
 from repsr_deploy.model_info import Skip
 from repsr_deploy.runtimes.tensorrt.execution import Execution, Loaded
-from repsr_kernels.tensors import ITEM_BYTES, Tensor, Type
+from repsr_kernels.tensors import ITEM_BYTES, Tensor, planar
 
 if TYPE_CHECKING:
     from repsr_kernels.gpu.pipeline import NetworkLane
@@ -70,7 +70,7 @@ class EngineLane:
         for index, (name, dims) in enumerate(((loaded.input, shape), (loaded.output, made))):
             kind = loaded.type_of(name)
             self._memory[index] = self._cuda.mem_alloc(math.prod(dims) * ITEM_BYTES[kind])
-            tensors.append(_planar(int(self._memory[index]), kind, dims))
+            tensors.append(planar(int(self._memory[index]), kind, dims, device=0))
         self._execution.bind(self._context, shape, tensors[0].address, tensors[1].address)
         self._tensors = (tensors[0], tensors[1])
         return self._tensors
@@ -83,8 +83,3 @@ class EngineLane:
         """See `NetworkLane.close`."""
         self._tensors = self._context = None
         self._memory = [None, None]
-
-
-def _planar(address: int, kind: Type, shape: Shape) -> Tensor:
-    _, channels, height, width = shape
-    return Tensor(address, kind, shape, (channels * height * width, height * width, width, 1), device=0)

@@ -14,7 +14,7 @@ import numpy as np
 from repsr_kernels.gpu.driver import CudaError, CudaMemoryError
 from repsr_kernels.gpu.pipeline.networks import NetworkLane, Shape
 from repsr_kernels.operations import Skip
-from repsr_kernels.tensors import ITEM_BYTES, NUMPY, Tensor, Type
+from repsr_kernels.tensors import ITEM_BYTES, NUMPY, Tensor, Type, planar
 
 _TYPES: dict[str, Type] = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
 _OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc")
@@ -106,6 +106,4 @@ class OrtLane:
         memory = self._cuda.mem_alloc(math.prod(shape) * ITEM_BYTES[kind])
         self._memory.append(memory)
         bind(port.name, self._device, 0, np.dtype(NUMPY[kind]).type, list(shape), int(memory))
-        _, channels, height, width = shape
-        strides = (channels * height * width, height * width, width, 1)
-        return Tensor(int(memory), kind, shape, strides, device=0, owner=memory)
+        return planar(int(memory), kind, shape, device=0, owner=memory)

@@ -18,7 +18,7 @@ from repsr_kernels.errors import UsageError
 from repsr_kernels.gpu.driver import CudaMemoryError, load_driver
 from repsr_kernels.gpu.launch import Prepared, prepare
 from repsr_kernels.operations import FusedUpsample, Picture, Preprocess, Skip
-from repsr_kernels.tensors import ITEM_BYTES, NUMPY, Tensor, Type, on_host
+from repsr_kernels.tensors import ITEM_BYTES, NUMPY, Tensor, Type, on_host, planar
 
 HALO = 1
 MOVES = ((0, 0), (1, -1), (-1, 0), (0, 1), (1, 1), (0, -1), (-1, 1), (1, 0), (-1, -1))
@@ -138,13 +138,6 @@ class ShiftLane:
         load_driver().call(
             "cuMemsetD8Async", c_uint64(features.address), c_ubyte(0xFF), size, c_void_p(self._stream)
         )  # fmt: skip
-
-
-def planar(address: int, kind: Type, shape: Shape, *, device: int | None, owner: Any) -> Tensor:
-    """A contiguous tensor N x C x H x W."""
-    _, channels, height, width = shape
-    strides = (channels * height * width, height * width, width, 1)
-    return Tensor(address, kind, shape, strides, device=device, owner=owner)
 
 
 def moves(given: Tensor, features: Tensor, scale: int) -> Iterator[FusedUpsample]:
