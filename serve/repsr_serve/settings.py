@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     data_dir: Path | None = Field(
         default=None, description="Folder of jobs; repsr-serve in the user's state folder (XDG_STATE_HOME)."
     )
+    jobs: bool = Field(
+        default=True, description="Whether /v1/jobs is there; off where several services answer under one address."
+    )
     job_queue: Positive = Field(default=100, description="Most jobs that wait.")
     job_ttl: Seconds = Field(default=24 * 3600.0, description="Seconds for which a job's result is kept.")
     job_bytes: Positive = Field(
