@@ -235,7 +235,8 @@ def _infer(request: Any, batch: Any, output: Any) -> Any:
     """One run, into `output` if that is given."""
     from openvino import Tensor
 
-    request.set_input_tensor(Tensor(batch, shared_memory=True))
+    given = batch if batch.flags.writeable else batch.copy()  # by a name, as the tensor does not keep the copy alive
+    request.set_input_tensor(Tensor(given, shared_memory=True))
     if output is None:
         request.infer(share_outputs=True)
         return request.get_output_tensor().data.copy()

@@ -171,6 +171,16 @@ def test_a_batch_need_not_be_contiguous(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", every_runtime())
+def test_memory_may_be_for_reading_only(name: str) -> None:
+    runtime = open_runtime(plain_model(spec_of()).SerializeToString(), name)
+    image_nhwc, x_nchw = photograph()[None], batch(1, 3, 9, 11)
+    expected = runtime.run_images(image_nhwc), runtime.run(x_nchw)
+    image_nhwc.flags.writeable = x_nchw.flags.writeable = False
+    np.testing.assert_array_equal(runtime.run_images(image_nhwc), expected[0])
+    np.testing.assert_array_equal(runtime.run(x_nchw), expected[1])
+
+
+@pytest.mark.parametrize("name", every_runtime())
 def test_weights_in_a_file_of_their_own(name: str, tmp_path: Path) -> None:
     model = plain_model(spec_of())
     expected = open_runtime(model.SerializeToString(), name).run(batch(1, 3, 12, 9))
