@@ -13,16 +13,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from repsr_serve.app import create_app
 from repsr_serve.settings import Settings
-
-JOBS_PREFIX = "/v1/jobs"
 
 
 class Options(BaseModel, extra="forbid"):
@@ -60,7 +59,7 @@ def _deployment(name: str, options: Options, *, jobs: bool, **scale: Any) -> App
     settings = Settings(**{"threads": cores, "workers": max(2, cores), **options.settings, "jobs": jobs})
     # Ray would queue without a bound; more than the service takes are answered by the service itself, with a reason
     deployment = serve.deployment(
-        serve.ingress(lambda: at_the_root(create_app(settings)))(),
+        serve.ingress(lambda: _mounted(create_app(settings)))(),
         name=name,
         max_ongoing_requests=2 * settings.queue,
         graceful_shutdown_timeout_s=settings.grace,
@@ -70,10 +69,18 @@ def _deployment(name: str, options: Options, *, jobs: bool, **scale: Any) -> App
     return deployment.bind()
 
 
-def at_the_root(app: ASGIApp) -> ASGIApp:
-    """The application where Ray mounts it under a prefix that its own paths contain already."""
+def _mounted(app: FastAPI) -> ASGIApp:
+    """The application as Ray wants it: started when it is ready, its paths whole where Ray mounts it at a prefix."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "root_path": ""}, receive, send)
+        async def send_when_ready(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await app.state.started
+            await send(message)
+
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send_when_ready)
+        else:
+            await app({**scope, "root_path": ""}, receive, send)
 
     return answer
