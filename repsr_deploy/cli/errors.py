@@ -12,13 +12,19 @@ import typer
 from repsr_deploy.errors import RepsrError
 
 INTERRUPTED = 130
-LOGGER = "repsr_deploy"
+LOGGERS = ("repsr_deploy", "repsr_serve")
 EXTRAS = {
     **dict.fromkeys(("torch", "onnx_ir", "safetensors", "skimage", "yaml", "tensorboard"), "train"),
     **dict.fromkeys(("onnx", "onnxruntime"), "cpu"),
     "matplotlib": "bench",
     "openvino": "openvino",
     "sklearn": "analysis",
+    **dict.fromkeys(
+        (
+            "fastapi", "pydantic", "pydantic_settings", "prometheus_client", "python_multipart", "starlette", "uvicorn",
+        ),
+        "serve",
+    ),
 }
 """Optional package -> the extra of this project that brings it."""
 
@@ -67,18 +73,18 @@ def print_error(name: str, message: str) -> None:
 def log_to_stderr(name: str, level: int) -> None:
     """Show log records of this project from `level` on as `name: level: message` lines on stderr."""
     _stop_logging()
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(_StderrHandler(name))
-    logger.setLevel(level)
+    for logger in map(logging.getLogger, LOGGERS):
+        logger.addHandler(_StderrHandler(name))
+        logger.setLevel(level)
 
 
 def _stop_logging() -> None:
-    """Leave the logger as it was: a program that calls a command may show log records in its own way."""
-    logger = logging.getLogger(LOGGER)
-    for handler in [*logger.handlers]:
-        if isinstance(handler, _StderrHandler):
-            logger.removeHandler(handler)
-    logger.setLevel(logging.NOTSET)
+    """Leave the loggers as they were: a program that calls a command may show log records in its own way."""
+    for logger in map(logging.getLogger, LOGGERS):
+        for handler in [*logger.handlers]:
+            if isinstance(handler, _StderrHandler):
+                logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 class _StderrHandler(logging.Handler):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,3 +138,19 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install repsr-deploy\[cpu\]"):
         open_runtime(b"", "onnxruntime")
+
+
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    """ONNX Runtime keeps what it reports in the home folder."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(plain_model(spec_of()).SerializeToString())
+    program = (
+        "from pathlib import Path; import numpy as np; from repsr_deploy.runtimes import open_runtime;"
+        f"open_runtime(Path({str(model)!r}), 'onnxruntime').run(np.zeros((1, 3, 8, 8), np.float32))"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for more, files in ({}, False), ({"ORT_DISABLE_TELEMETRY": "0"}, True):
+        subprocess.run([sys.executable, "-c", program], env={**environment, "HOME": str(home), **more}, check=True)
+        assert any(home.rglob("onnxruntime.db")) is files
