@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repsr_deploy.cli.errors import run
+from repsr_deploy.cli.fuse_triton import triton
 from repsr_deploy.errors import ProofError, UsageError
 from repsr_deploy.model_info import ModelIo, Precision
 
@@ -350,6 +351,9 @@ def runtimes(
         typer.echo(f"{candidate.runtime}, {candidate.precision}")
     for name, reason in unavailable().items():
         typer.echo(f"{name}: {reason}")
+
+
+app.command()(triton)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 MEDIA_TYPE = "application/problem+json"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Python itself sets an exception's traceback
 class Problem(Exception):  # noqa: N818 - the RFC's own word
     """A refusal. Raise it anywhere under a request; `app` makes the answer of it.
 
@@ -33,10 +33,14 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
     @property
     def headers(self) -> dict[str, str]:
         """Headers that go with it."""
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
-        if self.status == HTTPStatus.UNAUTHORIZED:
-            headers["WWW-Authenticate"] = 'Bearer realm="repsr-serve", Basic realm="repsr-serve", charset="UTF-8"'
-        return headers
+        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+
+    @property
+    def challenges(self) -> tuple[str, ...]:
+        """Values of `WWW-Authenticate`, each a line of its own: of several in one, Chromium sees the first only."""
+        if self.status != HTTPStatus.UNAUTHORIZED:
+            return ()
+        return 'Bearer realm="repsr-serve"', 'Basic realm="repsr-serve", charset="UTF-8"'
 
     def body(self) -> bytes:
         """The JSON document."""
@@ -59,11 +63,13 @@ CAUSES: dict[str, int] = {
     "not-acceptable": 406,
     "slow-upload": 408,
     "not-finished": 409,
+    "job-failed": 409,
     "gone": 410,
     "length": 411,
     "too-many-bytes": 413,
     "too-many-pixels": 413,
     "unknown-format": 415,
+    "range": 416,
     "damaged": 422,
     "parameters": 422,
     "too-many-requests": 429,
@@ -71,9 +77,11 @@ CAUSES: dict[str, int] = {
     "internal": 500,
     "broken-model": 500,
     "worker-died": 500,
+    "crashed": 500,
     "overloaded": 503,
     "starting": 503,
     "stopping": 503,
     "too-late": 503,
+    "no-space": 503,
 }
 """HTTP status of every cause."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Le
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from repsr_deploy.model_info import Precision
@@ -18,8 +18,13 @@ PREFIX = "REPSR_SERVE_"
 """Of environment variables: `--max-pixels` is REPSR_SERVE_MAX_PIXELS."""
 MEBIBYTE = 2**20
 
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
 Positive = Annotated[int, Ge(1)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -33,7 +38,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, extra="forbid", frozen=True, cli_kebab_case=True, cli_prog_name="repsr-serve"
     )
 
-    model: Annotated[tuple[str, ...], NoDecode] = Field(
+    model: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: tuple(bundled_names()),
         min_length=1,
         description="A bundled name or a model file; may be given again. In the environment, separated by commas.",
@@ -50,7 +55,7 @@ class Settings(BaseSettings):
         default=None, description="Side of the tiles that are batched, halo included, LR pixels; by the backend."
     )
     batch: Positive | None = Field(default=None, description="Most tiles of one batch; by the backend.")
-    batch_delay_ms: Annotated[float, Ge(0)] = Field(
+    batch_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=3.0, description="How long a batch that is not full waits for tiles of other requests."
     )
     max_bytes: Positive = Field(default=64 * MEBIBYTE, description="Largest upload, bytes.")
@@ -67,6 +72,7 @@ class Settings(BaseSettings):
     timeout: Seconds = Field(default=60.0, description="Seconds that a request may take, waiting included.")
     read_timeout: Seconds = Field(default=20.0, description="Seconds without a byte after which an upload is given up.")
     grace: Seconds = Field(default=30.0, description="Seconds that requests have to finish after SIGTERM.")
+    access_log: bool = Field(default=False, description="Whether every request is a line on stderr.")
     api_key_file: Path | None = Field(
         default=None, description="File with one API key a line; without it anybody may ask."
     )

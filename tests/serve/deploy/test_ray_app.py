@@ -10,15 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
 import numpy as np
 import pytest
 import skimage.data
 
+from repsr_deploy.imaging.image_bytes import decode_image, encode_image
 from repsr_deploy.imaging.upscaler import Upscaler
 
 DEPLOY = Path(__file__).parents[3] / "serve" / "deploy"
@@ -40,8 +41,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(DEPLOY), *filter(None, sys.path)]))
         patch.syspath_prepend(str(DEPLOY))
         import ray
-        import ray_app
         from ray import serve
+
+        ray_app: Any = import_module("ray_app")
 
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -61,12 +63,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
             ray.shutdown()
 
 
+@pytest.fixture(scope="module")
 def encoded() -> bytes:
-    return cv2.imencode(".png", cv2.cvtColor(PICTURE, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-def decoded(answer: bytes) -> Any:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(answer, np.uint8), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGR2RGB)
+    return bytes(encode_image(PICTURE, "png"))
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +87,16 @@ def replicas() -> dict[int, str]:
     return found
 
 
-def test_a_replica_is_killed_under_load(cluster: str, expected: Any) -> None:
-    data, statuses, right, stop = encoded(), Counter[int](), Counter[bool](), threading.Event()
+def test_a_replica_is_killed_under_load(cluster: str, encoded: bytes, expected: Any) -> None:
+    statuses, right, stop = Counter[int](), Counter[bool](), threading.Event()
 
     def ask_again_and_again() -> None:
         with httpx.Client(base_url=cluster, timeout=30) as client:
             while not stop.is_set():
-                answer = client.post("/v1/upscale", content=data)
+                answer = client.post("/v1/upscale", content=encoded)
                 statuses[answer.status_code] += 1
                 if answer.status_code == 200:
-                    right[bool((decoded(answer.content) == expected).all())] += 1
+                    right[bool(np.array_equal(decode_image(answer.content).image_hwc, expected))] += 1
 
     threads = [threading.Thread(target=ask_again_and_again) for _ in range(4)]
     for thread in threads:
@@ -124,9 +123,9 @@ def test_a_replica_is_killed_under_load(cluster: str, expected: Any) -> None:
     assert statuses[200] > 10
 
 
-def test_jobs_have_a_replica_of_their_own(cluster: str, expected: Any) -> None:
+def test_jobs_have_a_replica_of_their_own(cluster: str, encoded: bytes, expected: Any) -> None:
     with httpx.Client(base_url=cluster, timeout=30) as client:
-        made = client.post("/v1/jobs", content=encoded(), params={"format": "png"})
+        made = client.post("/v1/jobs", content=encoded, params={"format": "png"})
         assert made.status_code == 202, made.text
         place = made.headers["Location"]
         state = client.get(place, params={"wait": 10}).json()
@@ -134,6 +133,6 @@ def test_jobs_have_a_replica_of_their_own(cluster: str, expected: Any) -> None:
             state = client.get(place, params={"wait": 10}).json()
         assert state["state"] == "done", state
         result = client.get(state["result"])
-        np.testing.assert_array_equal(decoded(result.content), expected)
+        np.testing.assert_array_equal(decode_image(result.content).image_hwc, expected)
         assert client.get("/readyz").status_code == 200
         assert client.get("/v1/models").json()
