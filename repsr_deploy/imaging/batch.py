@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.imaging.folders import Job
-from repsr_deploy.imaging.image_file import QUALITY, read_image, write_image
+from repsr_deploy.imaging.image_file import QUALITY, read_picture, write_image
 from repsr_deploy.imaging.upscaler import Upscaler
 
 
@@ -35,7 +35,7 @@ def upscale_files(
     quality: int = QUALITY,
     progress: Callable[[float], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Read, upscale and write every job in turn.
+    """Read, upscale and write every job in turn; colour profiles are kept.
 
     Args:
         factor, quality: see `Upscaler.upscale` and `write_image`.
@@ -49,9 +49,10 @@ def upscale_files(
 
         start = time.perf_counter()
         try:
-            image = read_image(job.source)
+            picture = read_picture(job.source)
+            image = picture.image_hwc
             output = upscaler.upscale(image, factor=factor, progress=report)
-            write_image(job.target, output, quality=quality)
+            write_image(job.target, output, quality=quality, icc_profile=picture.icc_profile)
         except RepsrError as error:
             yield Outcome(job, error)
         except MemoryError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from repsr_deploy.imaging.tiling import (
 from repsr_deploy.metrics.resize import imresize
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
-from repsr_deploy.runtimes.base import WholePictures
+from repsr_deploy.runtimes.base import SharesTiles, WholePictures
 from repsr_deploy.runtimes.finished import check_range, finished
 from repsr_deploy.weights import find_model
 from repsr_kernels.tensors import LONGEST_SIDE
@@ -34,9 +36,13 @@ from repsr_kernels.tensors import LONGEST_SIDE
 log = logging.getLogger(__name__)
 
 MAX_FACTOR = 16.0
+SIDE_IN_HALOS = 4
+"""Shortest side that tiles are given for batches, in halos: half of it is core."""
 
 Progress = Callable[[int, int], None]
 """Called with the input pixels done and those to do."""
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Image]
+"""Gives a C-contiguous array of a shape and type, of any content; raises MemoryError where there is no room."""
 
 
 class Upscaler:
@@ -75,6 +81,7 @@ class Upscaler:
         self.runtime: Runtime = finished(model, threads=threads)
         """What gives the pictures: for a model of io `features`, with the kernels that finish them."""
         info = self.runtime.info
+        self._shared = self.runtime if isinstance(self.runtime, SharesTiles) else None
         self._network = PlaneNetwork(self.runtime)
         if info.halo is None and tile is not None:
             raise UsageError(
@@ -85,6 +92,8 @@ class Upscaler:
 
     def _best_tile(self, halo: int, budget_bytes: int) -> int:
         limits = self.runtime.limits
+        if self._shared is not None and self._shared.tile_side is not None:
+            return self._shared.tile_side
         # a GPU has no cache of the processor to keep a tile in, and loses with every call
         if limits is not None:
             longest = max(limits.height[1], limits.width[1])
@@ -98,7 +107,14 @@ class Upscaler:
         """What the model says about itself."""
         return self.runtime.info
 
-    def upscale(self, image_hwc: Image, *, factor: float | None = None, progress: Progress | None = None) -> Image:
+    def upscale(
+        self,
+        image_hwc: Image,
+        *,
+        factor: float | None = None,
+        progress: Progress | None = None,
+        allocate: Allocate = np.empty,
+    ) -> Image:
         """Enlarge one image.
 
         Args:
@@ -107,6 +123,7 @@ class Upscaler:
             factor: enlargement, above 0 to 16; None for the model's scale. For another one the network runs once, or
                 until it has reached it, and an antialiased bicubic resize (`metrics.resize.imresize`) does the rest.
             progress: called after every tile.
+            allocate: gives the array H x W x C for the result, as in memory that is shared with another process.
 
         Returns:
             The same type and layout, round(factor * H) x round(factor * W).
@@ -133,14 +150,14 @@ class Upscaler:
             if progress is not None:
                 progress(done + pixels, todo)
 
-        for rows, columns in sizes:
-            image = self._enlarge(image, report)
-            done += rows * columns
         target = (max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5)))
+        for index, (rows, columns) in enumerate(sizes, 1):
+            made = (rows * self.info.scale, columns * self.info.scale)
+            is_result = index == len(sizes) and made == target
+            image = self._enlarge(image, report, allocate if is_result else np.empty)
+            done += rows * columns
         if image.shape[:2] != target:
-            image = imresize(image, output_size=target)
-            if image.dtype.kind == "f":
-                np.clip(image, 0, 1, out=image)
+            image = _resized(image, target, allocate)
         return image.reshape(*target, *image_hwc.shape[2:])
 
     def _network_passes(self, height: int, width: int, factor: float) -> list[tuple[int, int]]:
@@ -152,19 +169,12 @@ class Upscaler:
             reached *= scale
         return sizes
 
-    def _enlarge(self, image: Image, report: Callable[[int], None]) -> Image:
+    def _enlarge(self, image: Image, report: Callable[[int], None], allocate: Allocate) -> Image:
         """One run of the network over a whole image, with smaller tiles when memory runs out."""
         height, width, channels = image.shape
         scale = self.info.scale
-        try:
-            output = np.empty((height * scale, width * scale, channels), image.dtype)
-        except MemoryError as error:
-            raise RepsrError(
-                f"no memory for an image of {width * scale} x {height * scale} pixels; "
-                "expected one that fits, so choose a smaller factor or image"
-            ) from error
-        whole = max(height, width, MIN_TILE)
-        tile = self._tile or self._auto_tile or whole
+        output = _allocated(allocate, (height * scale, width * scale, channels), image.dtype)
+        tile = self._tile or self._auto_tile or max(height, width, MIN_TILE)
         while True:
             try:
                 self._run_tiles(image, output, tile, report)
@@ -192,42 +202,87 @@ class Upscaler:
         """
         height, width, channels = image.shape
         halo, limits = self._network.halo(channels), self.runtime.limits
-        if limits is None:
-            return plan_tiles(height, width, tile=tile, halo=halo)
-        least, most = zip(limits.height, limits.width, strict=True)
+        least, most = (1, 1), (height, width)
+        if limits is not None:
+            least, most = zip(limits.height, limits.width, strict=True)
         if self.info.halo is None and (height > most[0] or width > most[1]):
             raise UsageError(
                 f"image is {width} x {height} pixels, and {self.info.name} was built for at most {most[1]} x {most[0]} "
                 f"and cannot be tiled, as every pixel depends on the whole image; {BUILD_OTHERWISE}"
             )
+        side = self._shared_side(halo)
+        if side is not None:
+            tile, most = side, (side, side)
+            least = (max(least[0], min(height, side)), max(least[1], min(width, side)))
         return plan_tiles(height, width, tile=tile, halo=halo, least=least, most=most)
 
+    def _shared_side(self, halo: int) -> int | None:
+        """The side that tiles have to have for batches; None for any, also where most of such a tile would be halo."""
+        side = self._shared.tile_side if self._shared is not None and self._tile is None else None
+        return side if side is not None and side >= SIDE_IN_HALOS * halo else None
+
     def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
-        """Run every tile; a second thread stores one while the next is computed, which hides the conversion."""
+        """Run every tile; one thread more than compute stores a tile meanwhile, which hides the conversion."""
         tiles = self._plan(image, tile)
         if isinstance(self.runtime, WholePictures) and self._network.is_plain(image):
             self.runtime.enlarge_tiles(image, tiles, output, report)
             return
-        storing: list[Future[int]] = []
-        done = 0
-        with ThreadPoolExecutor(1) as pool:
-            for part in tiles:
-                made = self._network.enlarge_samples(image[part.source.slices])
-                if storing:
-                    done += storing.pop().result()
-                    report(done)
-                storing.append(pool.submit(self._store, made, output, part))
-            report(done + storing.pop().result())
+        in_flight = 1 if self._shared is None else self._shared.in_flight
+        computing = threading.Semaphore(in_flight)
 
-    def _store(self, made: Planes | Image, output: Image, part: Tile) -> int:
-        """Check and store what a tile yields; returns its input pixels."""
+        def enlarge(part: Tile) -> int:
+            with computing:
+                made = self._network.enlarge_samples(image[part.source.slices])
+            self._store(made, output, part)
+            return part.core.pixels
+
+        pool = ThreadPoolExecutor(in_flight + 1)
+        done = 0
+        try:
+            self._expect(len(tiles))
+            finished = as_completed([pool.submit(enlarge, part) for part in tiles])
+            for left in reversed(range(len(tiles))):
+                # under a name, the future of an error would keep the picture in memory until the next gc.collect()
+                done += next(finished).result()
+                self._expect(left)
+                report(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._expect(0)
+
+    def _expect(self, tiles: int) -> None:
+        if self._shared is not None:
+            self._shared.expect(tiles)
+
+    def _store(self, made: Planes | Image, output: Image, part: Tile) -> None:
+        """Check and store what a tile yields."""
         rows, columns = part.crop.scaled(self.info.scale).slices
         target = output[part.core.scaled(self.info.scale).slices]
         if made.dtype == np.uint8:
             target[...] = made[rows, columns]
         else:
             store_planes(checked_output(made[:, rows, columns], self.info.name), target)
-        return part.core.pixels
+
+
+def _resized(image: Image, size: tuple[int, int], allocate: Allocate) -> Image:
+    resized = imresize(image, output_size=size)
+    if resized.dtype.kind == "f":
+        np.clip(resized, 0, 1, out=resized)
+    if allocate is np.empty:
+        return resized
+    output = _allocated(allocate, resized.shape, resized.dtype)
+    output[...] = resized
+    return output
+
+
+def _allocated(allocate: Allocate, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Image:
+    try:
+        return allocate(shape, dtype)
+    except MemoryError as error:
+        raise RepsrError(
+            f"no memory for an image of {shape[1]} x {shape[0]} pixels; "
+            "expected one that fits, so choose a smaller factor or image"
+        ) from error
 
 
 def checked_factor(factor: float) -> float:

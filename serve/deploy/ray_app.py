@@ -56,7 +56,7 @@ def jobs(options: Options) -> Application:
 
 def _deployment(name: str, options: Options, *, jobs: bool, **scale: Any) -> Application:
     cores = math.ceil(options.cpus)
-    settings = Settings.model_validate({"threads": cores, "workers": max(2, cores), **options.settings, "jobs": jobs})
+    settings = Settings.model_validate({"threads": cores, "workers": max(3, cores), **options.settings, "jobs": jobs})
     # Ray would queue without a bound; more than the service takes are answered by the service itself, with a reason
     deployment: Any = serve.deployment(
         serve.ingress(lambda: _mounted(create_app(settings)))(),

@@ -26,13 +26,13 @@ class Buffer:
         """Closed by `close`; -1 from then on."""
 
     @classmethod
-    def of(cls, data: bytes) -> Buffer:
+    def of(cls, data: bytes | memoryview) -> Buffer:
         """A buffer with a content."""
         buffer = cls()
         buffer.write(data)
         return buffer
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append.
 
         Raises:

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     precision: Precision | None = Field(default=None, description="What the backend computes in.")
     threads: Positive | None = Field(default=None, description="Processor threads of the backend; one per core.")
     workers: Positive = Field(
-        default_factory=lambda: max(2, os.cpu_count() or 1), description="Processes that decode and encode pictures."
+        default_factory=lambda: max(3, os.cpu_count() or 1), description="Processes that decode and encode pictures."
     )
     tile: Annotated[int, Ge(64)] | None = Field(
         default=None, description="Side of the tiles that are batched, halo included, LR pixels; by the backend."

@@ -165,7 +165,7 @@ def _png(width: int, height: int, samples: bytes) -> bytes:
         (b"", "it is empty"),
         (b"no image\n", "it starts with b'no image'"),
         (b"GIF89a" + bytes(20), "expected a PNG, JPEG or WebP"),
-        (_png(100_000, 100_000, b"x"), "claims 100000 x 100000 pixels; expected 1 to 536870912"),
+        (_png(100_000, 100_000, b"x"), "claims 100000 x 100000 pixels; expected at most 536870912"),
         (_png(0, 5, b"x"), "claims 0 x 5 pixels"),
         (_png(300, 300, bytes(5000)), "cannot decode"),
     ],
@@ -181,7 +181,7 @@ def test_no_image(data: bytes, words: str, tmp_path: Path, capfd: pytest.Capture
 def test_a_limit_of_pixels(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", RGB)
     read_image(tmp_path / "a.png", max_pixels=97 * 131)
-    with pytest.raises(ImageFileError, match="97 x 131 pixels; expected 1 to 12706"):
+    with pytest.raises(ImageFileError, match="97 x 131 pixels; expected at most 12706"):
         read_image(tmp_path / "a.png", max_pixels=97 * 131 - 1)
 
 

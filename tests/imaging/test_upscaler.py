@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -509,6 +511,130 @@ def test_a_whole_picture_without_memory_means_smaller_tiles(caplog: pytest.LogCa
     np.testing.assert_array_equal(made, Upscaler(runtime_of()).upscale(photograph()))
     assert "not enough memory: trying again with tiles of 45 pixels" in caplog.text
     assert runtime.pictures == 2
+
+
+class _Sharing(_Engine):
+    """A real runtime that wants equal tiles, several at a time; `check` is called for each and may raise."""
+
+    def __init__(
+        self, tile_side: int | None, in_flight: int, check: Callable[[_Sharing, Any], Any] | None = None
+    ) -> None:
+        super().__init__(Limits(count=(1, 1), height=(1, 400), width=(1, 400)))
+        self.tile_side, self.in_flight, self._check = tile_side, in_flight, check
+        self.expected: list[int] = []
+        self.tiles = self.most = self._inside = 0
+        self._lock = threading.Lock()
+
+    def expect(self, tiles: int) -> None:
+        self.expected.append(tiles)
+
+    def _run(self, batch: Any) -> Any:
+        with self._lock:
+            self._inside += 1
+            self.tiles += 1
+            self.most = max(self.most, self._inside)
+        try:
+            if self._check is not None:
+                self._check(self, batch)
+            return super()._run(batch)
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("layout", ["gray", "rgb", "rgba"])
+@pytest.mark.parametrize("side", [36, 50, 91, 92, 93, 200])
+def test_tiles_for_batches_are_equal(side: int, layout: str, dtype: str) -> None:
+    image = layouts(dtype)[layout]  # 91 x 93
+    runtime = _Sharing(side, 3)
+    np.testing.assert_array_equal(Upscaler(runtime).upscale(image), Upscaler(runtime_of()).upscale(image))
+    assert runtime.shapes == {(min(side, 91), min(side, 93))}
+    small = image[:31, :40]
+    runtime.shapes.clear()
+    np.testing.assert_array_equal(Upscaler(runtime).upscale(small), Upscaler(runtime_of()).upscale(small))
+    assert runtime.shapes == {(31, min(side, 40))}
+
+
+def test_tiles_for_batches_are_not_mostly_halo() -> None:
+    """The halo of this network is 4, with transparency 8: a side of 31 leaves less than half of a tile to its core."""
+    image = layouts("uint8")["rgba"]
+    for side, sides in ((32, {32}), (31, {47, 48}), (16, {32})):
+        runtime = _Sharing(side, 1)
+        np.testing.assert_array_equal(Upscaler(runtime).upscale(image), Upscaler(runtime_of()).upscale(image))
+        assert {size for shape in runtime.shapes for size in shape} <= sides
+    runtime = _Sharing(64, 1)
+    np.testing.assert_array_equal(Upscaler(runtime, tile=20).upscale(image), Upscaler(runtime_of()).upscale(image))
+    assert {size for shape in runtime.shapes for size in shape} <= {35, 36}  # what is asked for is done
+
+
+@pytest.mark.parametrize("in_flight", [1, 4, 20])
+def test_as_many_tiles_at_a_time_as_the_runtime_wants(in_flight: int) -> None:
+    together = threading.Barrier(in_flight, timeout=30)
+    runtime = _Sharing(24, in_flight, lambda _, batch: together.wait())
+    image = photograph()[:64, :80]
+    calls: list[tuple[int, int]] = []
+    made = Upscaler(runtime).upscale(image, progress=lambda done, total: calls.append((done, total)))
+    np.testing.assert_array_equal(made, Upscaler(runtime_of()).upscale(image))
+    assert runtime.most == in_flight
+    assert runtime.tiles == 4 * 5
+    assert runtime.expected == [*range(20, -1, -1), 0]
+    assert calls == [(16 * 16 * tiles, 64 * 80) for tiles in range(1, 21)]
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_an_error_stops_the_other_tiles(in_flight: int) -> None:
+    def check(runtime: _Sharing, batch: Any) -> None:
+        time.sleep(0.01)
+        if runtime.tiles > 5:
+            raise ModelFileError("the sixth tile")
+
+    threads, runtime = threading.active_count(), _Sharing(24, in_flight, check)
+    with pytest.raises(ModelFileError, match="the sixth tile"):
+        Upscaler(runtime).upscale(photograph())
+    assert runtime.tiles < 20  # of 36
+    assert runtime.expected[-1] == 0
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("pixels", [40 * 40, 30 * 30])
+def test_tiles_for_batches_become_smaller_where_memory_is_short(pixels: int) -> None:
+    def check(runtime: _Sharing, batch: Any) -> None:
+        if batch[0, 0].size > pixels:
+            raise MemoryError("too large")
+
+    image = photograph()
+    np.testing.assert_array_equal(
+        Upscaler(_Sharing(64, 3, check)).upscale(image), Upscaler(runtime_of()).upscale(image)
+    )
+
+
+@pytest.mark.parametrize("factor", [None, 1.5, 3.0, 4.0])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("layout", ["gray", "rgba"])
+def test_the_result_lies_where_it_is_wanted(layout: str, dtype: str, factor: float | None) -> None:
+    image = layouts(dtype)[layout][:40, :50]
+    given: list[Any] = []
+
+    def allocate(shape: tuple[int, ...], kind: np.dtype[Any]) -> Any:
+        given.append(np.empty(shape, kind))
+        return given[-1]
+
+    made = Upscaler(runtime_of()).upscale(image, factor=factor, allocate=allocate)
+    (result,) = given
+    assert np.shares_memory(made, result)
+    assert result.shape == (made.shape if made.ndim == 3 else (*made.shape, 1))
+    np.testing.assert_array_equal(made, Upscaler(runtime_of()).upscale(image, factor=factor))
+
+
+@pytest.mark.parametrize("factor", [None, 3.0])
+def test_no_memory_for_the_result(factor: float | None) -> None:
+    def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        raise MemoryError
+
+    size = "186 x 182" if factor is None else "279 x 273"
+    with pytest.raises(RepsrError, match=f"no memory for an image of {size} pixels"):
+        Upscaler(runtime_of()).upscale(photograph(), factor=factor, allocate=allocate)
 
 
 def test_auto_and_its_options_reach_the_runtime(tmp_path: Path) -> None:

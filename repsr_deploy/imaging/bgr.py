@@ -1,0 +1,69 @@
+"""Between our images, RGB(A) as seen, and those that OpenCV's readers and writers know, BGR(A) as stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Image]
+"""Gives an array, contiguous in C order, for a shape and a type."""
+
+BAND_PIXELS = 2**18
+"""Pixels that are put on white at once: float32 takes three times the memory of the image."""
+_SWAP = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}  # and back, by channels
+_TURNS: dict[int, Callable[[Image], Image]] = {
+    1: lambda image: image,
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def from_bgr(stored: Image, orientation: int, allocate: Allocate) -> Image:
+    """BGR(A), or gray, as stored to RGB(A) as seen.
+
+    Args:
+        orientation: Exif's, 1 to 8 (Exif 2.3, table 6).
+        allocate: gives the array for the result. At most two images are held at a time, when the caller holds none.
+    """
+    turned = _TURNS[orientation](stored)
+    del stored
+    image = allocate(turned.shape, turned.dtype)
+    if channels_of(turned) == 1:
+        np.copyto(image, turned)
+    else:
+        cv2.cvtColor(turned, _SWAP[channels_of(turned)], dst=image)
+    return image
+
+
+def to_bgr(image: Image) -> Image:
+    """RGB(A) to BGR(A); gray stays."""
+    channels = channels_of(image)
+    return image if channels == 1 else cv2.cvtColor(image, _SWAP[channels])
+
+
+def over_white(image: Image) -> Image:
+    """RGBA (not premultiplied) as RGB on white, rounded half to even."""
+    height, width = image.shape[:2]
+    full_scale = np.float32(np.iinfo(image.dtype).max)
+    result = np.empty((height, width, 3), image.dtype)
+    rows = max(1, BAND_PIXELS // width)
+    for start in range(0, height, rows):
+        band = image[start : start + rows]
+        alpha = band[..., 3:] / full_scale
+        result[start : start + rows] = np.rint(band[..., :3] * alpha + full_scale * (1 - alpha))
+    return result
+
+
+def channels_of(image: Image) -> int:
+    """1 of H x W, else C of H x W x C."""
+    return 1 if image.ndim == 2 else image.shape[2]
