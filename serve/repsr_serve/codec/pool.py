@@ -246,7 +246,7 @@ def _fail(job: Job, error: Exception) -> None:
 
 def _copy(image: Image) -> Buffer:
     buffer = Buffer()
-    buffer.write(memoryview(np.ascontiguousarray(image)).cast("B"))
+    buffer.write(np.ascontiguousarray(image).data.cast("B"))
     return buffer
 
 

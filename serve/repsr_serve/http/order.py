@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from repsr_deploy.imaging.container import Format
 from repsr_deploy.imaging.image_file import QUALITY
@@ -16,6 +16,13 @@ from repsr_serve.http.errors import parameters_problem
 from repsr_serve.pictures import FORMAT_OF_MEDIA, Order
 from repsr_serve.problems import Problem
 from repsr_serve.validation import shown
+
+
+def _decimal(text: Any) -> Any:
+    """Refuse what only Python takes for a number, such as 1_0."""
+    if isinstance(text, str) and "_" in text:
+        raise ValueError("a number in decimal digits")
+    return text
 
 
 class Asked(BaseModel):
@@ -28,13 +35,13 @@ class Asked(BaseModel):
         description="Name of a served model; without it, the smallest that reaches the scale.",
         examples=["photo-x2"],
     )
-    scale: Annotated[float, Field(gt=0, le=MAX_FACTOR)] | None = Field(
+    scale: Annotated[float, Field(gt=0, le=MAX_FACTOR), BeforeValidator(_decimal)] | None = Field(
         None, description="Enlargement; without it, the model's.", examples=[2]
     )
     format: Format | None = Field(
         None, description="Of the result; without it, what Accept says, else the source's.", examples=["png"]
     )
-    quality: int = Field(QUALITY, ge=1, le=100, description="Of JPEG and WebP.")
+    quality: Annotated[int, BeforeValidator(_decimal)] = Field(QUALITY, ge=1, le=100, description="Of JPEG and WebP.")
 
 
 def read_order(request: Request, fields: Mapping[str, str] | None = None) -> Order:

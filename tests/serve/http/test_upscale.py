@@ -200,6 +200,7 @@ def picture(folder: Path, width: int = 8, height: int = 8) -> bytes:
         ("sclae=2", 422, "parameters", "sclae is unknown; expected model, scale, format, quality"),
         ("quality=0&scale=x", 422, "parameters", "quality is '0'"),
         ("quality=2.5", 422, "parameters", "quality is '2.5'"),
+        ("quality=1_0&scale=1_5e-1", 422, "parameters", "quality is '1_0'; expected a number in decimal digits"),
         ("format=gif", 422, "parameters", "expected 'png', 'jpeg' or 'webp'"),
         ("format=", 422, "parameters", "format is ''"),
         ("model=nope", 404, "not-found", "photo-x2, photo-x4"),
