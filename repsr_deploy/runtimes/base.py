@@ -140,6 +140,23 @@ class WholePictures(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesTiles(Protocol):
+    """What a runtime is that computes tiles of different pictures in one batch; towards each picture it is a `Runtime`.
+
+    A call of it waits until its tile is done, so that a picture needs several calls under way to be quick.
+    """
+
+    tile_side: int | None
+    """Sides of every tile, halo included, LR pixels, so that tiles fit into one batch; None for any."""
+    in_flight: int
+    """Tiles of a picture that it wants at a time, 1 or more."""
+
+    def expect(self, tiles: int) -> None:
+        """Be told how many tiles of the picture are still to come or under way, so that nobody waits for more."""
+        ...
+
+
 class CheckedRuntime(Runtime, ABC):
     """Checks what goes in and what comes out, once for every backend; a backend implements `_run`.
 
