@@ -19,12 +19,8 @@ EXTRAS = {
     "matplotlib": "bench",
     "openvino": "openvino",
     "sklearn": "analysis",
-    **dict.fromkeys(
-        (
-            "fastapi", "pydantic", "pydantic_settings", "prometheus_client", "python_multipart", "starlette", "uvicorn",
-        ),
-        "serve",
-    ),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"), "serve"),
+    **dict.fromkeys(("prometheus_client", "python_multipart"), "serve"),
 }
 """Optional package -> the extra of this project that brings it."""
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[Any]
-Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Image]
-"""Gives an array, contiguous in C order, for a shape and a type."""
+from repsr_deploy.imaging.samples import Allocate, Image
 
 BAND_PIXELS = 2**18
 """Pixels that are put on white at once: float32 takes three times the memory of the image."""

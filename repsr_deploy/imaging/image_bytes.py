@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from repsr_deploy.errors import ImageFileError, UsageError
-from repsr_deploy.imaging.bgr import Allocate, Image, channels_of, from_bgr, over_white, to_bgr
+from repsr_deploy.imaging.bgr import channels_of, from_bgr, over_white, to_bgr
 from repsr_deploy.imaging.container import Container, Data, Format, decodable, read_container
 from repsr_deploy.imaging.decoder_messages import decoder_messages
 from repsr_deploy.imaging.profile import fitting_profile, with_profile
+from repsr_deploy.imaging.samples import Allocate, Image
 
 log = logging.getLogger(__name__)
 

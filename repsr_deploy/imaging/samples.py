@@ -5,7 +5,7 @@ Both ways run once per tile and per pixel of the output, so they take the fastes
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from repsr_deploy.errors import ModelFileError, UsageError
 
 Image = NDArray[Any]
 Planes = NDArray[np.float32]
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Image]
+"""Gives a C-contiguous array of a shape and type, of any content; raises MemoryError where there is no room."""
 
 FULL_SCALE: dict[str, int] = {"uint8": 255, "uint16": 65535, "float32": 1}
 """The sample that means 1.0, by type. The type decides, never the values: a dark 16-bit image stays one."""

@@ -15,7 +15,7 @@ import numpy as np
 from repsr_deploy.errors import RepsrError, UsageError
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.network import PlaneNetwork
-from repsr_deploy.imaging.samples import FULL_SCALE, Image, Planes, checked_output, store_planes
+from repsr_deploy.imaging.samples import FULL_SCALE, Allocate, Image, Planes, checked_output, store_planes
 from repsr_deploy.imaging.tiling import (
     BUILD_OTHERWISE,
     FAST_TILE,
@@ -41,8 +41,6 @@ SIDE_IN_HALOS = 4
 
 Progress = Callable[[int, int], None]
 """Called with the input pixels done and those to do."""
-Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Image]
-"""Gives a C-contiguous array of a shape and type, of any content; raises MemoryError where there is no room."""
 
 
 class Upscaler:
