@@ -25,6 +25,8 @@ class Errand:
 
     ticket: Ticket
     background: bool = False
+    patient: bool = False
+    """Whether it waits for its turn, however long that takes."""
     progress: Progress = nobody
     watch: Stopwatch = field(default_factory=Stopwatch)
 

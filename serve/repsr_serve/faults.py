@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from repsr_serve.admission import Admission
 from repsr_serve.codec import WorkerDied
 from repsr_serve.errands import StoppedError, TooLateError
 from repsr_serve.problems import Problem
+from repsr_serve.throughput import TooMuchAheadError
 
 _NO_MORE = (errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 
@@ -36,6 +38,8 @@ def as_problems(admission: Admission) -> Generator[None]:
         if error.errno not in _NO_MORE:
             raise
         raise admission.overloaded("memory or descriptors ran out") from error
+    except TooMuchAheadError as error:
+        raise admission.overloaded(f"what is under way takes about {math.ceil(error.ahead_s)} s") from error
     except TooLateError as error:
         raise admission.too_late(error.timeout_s) from error
     except StoppedError as error:

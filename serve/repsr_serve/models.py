@@ -9,7 +9,7 @@ from pathlib import Path
 from repsr_deploy.errors import UsageError
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.runtimes import Runtime, open_runtime
-from repsr_deploy.runtimes.finished import check_range, finished
+from repsr_deploy.runtimes.finished import check_range
 from repsr_deploy.weights import bundled_names, find_model
 from repsr_serve.batcher import Batcher, BatchObserver
 from repsr_serve.metrics import Metrics
@@ -66,17 +66,17 @@ def open_models(settings: Settings, metrics: Metrics) -> dict[str, ServedModel]:
 
 
 def _open(name: str, path: Path, settings: Settings, metrics: Metrics) -> ServedModel:
-    raw = open_runtime(path, settings.runtime, threads=settings.threads, precision=settings.precision)
-    check_range(raw.info)
-    runtime = finished(raw, threads=settings.threads)
+    runtime = open_runtime(path, settings.runtime, threads=settings.threads, precision=settings.precision)
+    check_range(runtime.info)
     batcher = Batcher(
         runtime,
         tile=settings.tile,
         batch=settings.batch,
         delay_s=settings.batch_delay_ms / 1000,
         observer=_Observer(name, metrics),
+        threads=settings.threads,
     )
-    return ServedModel(name=name, runtime=runtime, batcher=batcher)
+    return ServedModel(name=name, runtime=batcher.runtime, batcher=batcher)
 
 
 def close_models(models: Mapping[str, ServedModel]) -> None:

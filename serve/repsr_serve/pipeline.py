@@ -50,6 +50,8 @@ class Pipeline:
     threads: Threads
     throughput: Throughput
     max_factor: float
+    max_wait_s: float
+    """Of work ahead of a picture; behind more, it is refused, unless it is patient."""
 
     async def plan(self, source: Buffer, order: Order, max_pixels: int) -> tuple[ServedModel, Plan]:
         """What will be made of a picture, and by which model."""
@@ -71,7 +73,9 @@ class Pipeline:
             model, plan = await self.plan(source, order, max_pixels)
         needed = self.needed_bytes(source, plan, model)
         lane = self.lane(plan.source.pixels, needed, background=errand.background)
-        with self.throughput.work(plan.work_pixels) as work:
+        if not errand.patient:
+            self.throughput.check_ahead(lane, self.max_wait_s)
+        with self.throughput.work(plan.work_pixels, lane) as work:
             with errand.watch.stage("wait"):
                 lease = await self.budget.reserve(needed, lane)
             passage = Passage(source=source, plan=plan, model=model, quality=order.quality, errand=errand)

@@ -120,6 +120,7 @@ class Service:
                 threads=threads,
                 throughput=self.throughput,
                 max_factor=self.settings.max_factor,
+                max_wait_s=self.settings.max_wait,
             )
             watch_pipeline(self.metrics, self._pipeline)
             await self._warm_up(self._pipeline)
@@ -171,6 +172,7 @@ class Service:
         *,
         max_pixels: int,
         background: bool = False,
+        patient: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """Enlarge a picture. To give it up, cancel the task: what works on it then ends by itself.
@@ -179,13 +181,19 @@ class Service:
             encoded: its file, which stays the caller's to close, at any time.
             max_pixels: most pixels that it may have by its header.
             background: whether it is a job, which has the least share of the machine, and as much time as it takes.
+            patient: whether it waits behind any backlog: a job, and one of several pictures of a request.
             progress: see `Progress`.
 
         Raises:
             Problem: whatever stands in the way.
         """
         pipeline = self._running()
-        errand = Errand(ticket=Ticket(background=background), background=background, progress=progress or nobody)
+        errand = Errand(
+            ticket=Ticket(background=background),
+            background=background,
+            patient=patient or background,
+            progress=progress or nobody,
+        )
 
         async def work() -> Result:
             with Buffer(os.dup(encoded.fd)) as source:  # the caller may close its own when it gives up
@@ -256,7 +264,9 @@ class Service:
         for name, model in self.models.items():
             await pipeline.threads.run(Lane.SMALL, Ticket(), model.batcher.warm_up)
             with await pipeline.codec.encode(picture, "png") as encoded:
-                result = await pipeline.upscale(encoded, Order(model=name), FAST_TILE**2, Errand(ticket=Ticket()))
+                result = await pipeline.upscale(
+                    encoded, Order(model=name), FAST_TILE**2, Errand(ticket=Ticket(), patient=True)
+                )
             result.encoded.close()
 
 

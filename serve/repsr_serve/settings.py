@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         default=None,
         description="Bytes that pictures under way may take together; a third of the machine's memory.",
     )
+    max_wait: Seconds = Field(
+        default=3.0,
+        description="Seconds of work, at the measured speed, behind which no more pictures are taken: 503.",
+    )
     timeout: Seconds = Field(default=60.0, description="Seconds that a request may take, waiting included.")
     read_timeout: Seconds = Field(default=20.0, description="Seconds without a byte after which an upload is given up.")
     grace: Seconds = Field(default=30.0, description="Seconds that requests have to finish after SIGTERM.")

@@ -39,7 +39,7 @@ async def infer(
     # each image is made contiguous, enlarged, and copied to its place
     needed = made_bytes + batch.nbytes + threads * ((made_bytes + batch.nbytes) // count + IMAGE_BYTES)
     lane = pipeline.lane(count * height * width, needed, background=errand.background)
-    with pipeline.throughput.work(count * height * width) as work:
+    with pipeline.throughput.work(count * height * width, lane) as work:
         with errand.watch.stage("wait"):
             lease = await pipeline.budget.reserve(needed, lane)
         try:

@@ -12,7 +12,8 @@ BYTES_PER_PIXEL = 4
 """So many bytes of a file are as much work as a pixel."""
 PIXELS_PER_S = 1_000_000
 """That the slowest worker on a busy machine gets done."""
-LARGE_NICENESS = 5
+LARGE_NICENESS = 15
+"""Whoever computes networks, which is what all wait for, comes first."""
 
 
 def work_of_file(encoded: Buffer) -> int:

@@ -127,6 +127,7 @@ class Runner:
                 job.order,
                 max_pixels=self._max_pixels,
                 background=background,
+                patient=True,
                 progress=self._listener(job.id, run),
             )
         with result.encoded as encoded:

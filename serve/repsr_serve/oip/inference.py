@@ -56,7 +56,7 @@ class _Pictures:
         async with self._places:
             with await asyncio.to_thread(_buffer, file) as encoded:
                 try:
-                    result = await self._service.upscale(encoded, self._order, max_pixels=limit)
+                    result = await self._service.upscale(encoded, self._order, max_pixels=limit, patient=True)
                 except Problem as problem:
                     raise Problem(
                         problem.cause, problem.detail, problem.retry_after_s, problem.extra | {"index": index}
