@@ -22,9 +22,15 @@ from repsr_serve.batcher.observer import BatchObserver
 from repsr_serve.batcher.plan import plan_batches
 from repsr_serve.batcher.queue import FairQueue, Flow
 from repsr_serve.batcher.shared import SharedRuntime
-from repsr_serve.batcher.ticket import BACKGROUND_WEIGHT, Cancelled, Ticket
+from repsr_serve.batcher.ticket import Cancelled, Ticket
 
 log = logging.getLogger(__name__)
+
+SMALL_TILES = 16
+"""A picture of fewer tiles has so much more weight beside others that it is done while each of them gets a tile or two.
+Small pictures among large ones, 1 thread of two cores, p99: 132 to 167 ms with equal weights, 37 ms without load."""
+BACKGROUND_WEIGHT = 0.25
+"""The share of a job, where the request of a large picture has 1."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -112,7 +118,7 @@ class Batcher:
         `run` and `run_images` wait until all that they were given has been computed, and raise `Cancelled` when the
         ticket is cancelled or the batcher closed.
         """
-        share = _Share(ticket=ticket, flow=Flow(BACKGROUND_WEIGHT if ticket.background else 1))
+        share = _Share(ticket=ticket, flow=Flow(BACKGROUND_WEIGHT if ticket.background else 1.0))
         ticket.when_cancelled(partial(self._drop, share))
         return SharedRuntime(self.runtime, self.plan, partial(self._submit, share), partial(self._expect, share))
 
@@ -171,6 +177,8 @@ class Batcher:
 
     def _expect(self, share: _Share, tiles: int) -> None:
         with self._changed:
+            if tiles > share.expected and not share.ticket.background:
+                share.flow.weight = max(1.0, SMALL_TILES / tiles)
             share.expected = tiles
             if tiles and not share.ticket.cancelled:
                 self._expecting.add(share)

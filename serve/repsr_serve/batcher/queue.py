@@ -38,6 +38,8 @@ class FairQueue(Generic[T]):
 
     The flow that has had least is served first: a batch is made of the lane in which its first tile waits, and filled
     up by the flows of that lane, again in the order of what they have had. Where they are even, who came first is next.
+    Flows of a weight above 1 have a head start of up to the credit, so that their second tile comes before the first of
+    another newcomer.
 
     The clock says what a flow is taken to have had that comes now. It moves half as fast as the accounts, but stays no
     more than `credit` behind the least of them. So
@@ -86,7 +88,7 @@ class FairQueue(Generic[T]):
         flows = self._lanes[lane := self._next_lane()]
         taken: list[_Entry[T]] = []
         while flows and len(taken) < most:
-            flow = min(flows, key=lambda flow: _turn(flow, flows[flow]))
+            flow = min(flows, key=lambda flow: self._turn(flow, flows[flow]))
             entry = flows[flow].popleft()
             if not flows[flow]:
                 del flows[flow]
@@ -113,7 +115,12 @@ class FairQueue(Generic[T]):
         return [item for flow in flows for item in self.drop(flow)]
 
     def _next_lane(self) -> Hashable:
-        return min(self._lanes, key=lambda lane: min(_turn(*each) for each in self._lanes[lane].items()))
+        return min(self._lanes, key=lambda lane: min(self._turn(*each) for each in self._lanes[lane].items()))
+
+    def _turn(self, flow: Flow, waiting: deque[_Entry[T]]) -> tuple[float, int]:
+        """What decides between flows: the least comes first."""
+        head_start = self._credit * max(0.0, 1 - 1 / flow.weight)
+        return flow.account - head_start, waiting[0].number
 
     def _advance(self, pixels: int, served: set[Flow]) -> None:
         """Move the clock on after a batch of so many pixels for those who waited for it."""
@@ -124,8 +131,3 @@ class FairQueue(Generic[T]):
     def _left(self, entries: list[_Entry[T]]) -> list[T]:
         self._waiting -= len(entries)
         return [entry.item for entry in entries]
-
-
-def _turn(flow: Flow, waiting: deque[_Entry[T]]) -> tuple[float, int]:
-    """What decides between flows: the least comes first."""
-    return flow.account, waiting[0].number

@@ -5,9 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-BACKGROUND_WEIGHT = 0.25
-"""Pixels that a background request gets for each one of another."""
-
 
 class Cancelled(Exception):  # noqa: N818 - nothing went wrong
     """A tile will not be computed: its request was cancelled, or the batcher was closed."""
@@ -17,7 +14,7 @@ class Ticket:
     """A request that can be cancelled from any thread.
 
     Args:
-        background: it may take longer: it gets `BACKGROUND_WEIGHT` beside others, all of the machine when alone.
+        background: it may take longer: it has the least share beside others (`batcher`), all of the machine when alone.
     """
 
     def __init__(self, *, background: bool = False) -> None:
