@@ -321,6 +321,7 @@ WHEEL_FILES = {
     "repsr_serve/app.py",
     "repsr_serve/batcher/__init__.py",
     "repsr_serve/batcher/batcher.py",
+    "repsr_serve/batcher/observer.py",
     "repsr_serve/batcher/plan.py",
     "repsr_serve/batcher/queue.py",
     "repsr_serve/batcher/shared.py",
@@ -377,6 +378,7 @@ WHEEL_FILES = {
     "repsr_serve/oip/metadata.py",
     "repsr_serve/oip/request.py",
     "repsr_serve/oip/tensors.py",
+    "repsr_serve/passage.py",
     "repsr_serve/pictures.py",
     "repsr_serve/pipeline.py",
     "repsr_serve/plan.py",
@@ -541,7 +543,14 @@ def test_wheel_metadata(built: tuple[Path, Path]) -> None:
 def test_sdist_can_be_tested(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"constraints.txt", "CONTRIBUTING.md", "scripts/env", "scripts/test", "serve/deploy/Dockerfile", "tests/test_packaging.py"} <= names
+    assert {
+        "constraints.txt",
+        "CONTRIBUTING.md",
+        "scripts/env",
+        "scripts/test",
+        "serve/deploy/Dockerfile",
+        "tests/test_packaging.py",
+    } <= names
     folders = {"repsr_train": "training/", "repsr_kernels": "kernels/", "repsr_serve": "serve/"}
     assert names >= {folders.get(name.partition("/")[0], "") + name for name in WHEEL_FILES}
     assert not [name for name in names if "__pycache__" in name]

@@ -33,11 +33,8 @@ PROBES = 15
 OPTIONS: Options = {
     "runtime": RUNTIME,
     "threads": 1,
-    "workers": 2,
     "model": MODEL,
     "memory": MEMORY_BYTES,
-    "queue": 8,
-    "timeout": 60,
 }
 
 

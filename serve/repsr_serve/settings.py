@@ -52,9 +52,10 @@ class Settings(BaseSettings):
         default_factory=lambda: max(3, os.cpu_count() or 1), description="Processes that decode and encode pictures."
     )
     tile: Annotated[int, Ge(64)] | None = Field(
-        default=None, description="Side of the tiles that are batched, halo included, LR pixels; by the backend."
+        default=None,
+        description="Side of the tiles that are batched, halo included, LR pixels; 256 on a GPU, else any.",
     )
-    batch: Positive | None = Field(default=None, description="Most tiles of one batch; by the backend.")
+    batch: Positive | None = Field(default=None, description="Most tiles of one batch; 8 on a GPU, else 1.")
     batch_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=3.0, description="How long a batch that is not full waits for tiles of other requests."
     )

@@ -182,24 +182,40 @@ def test_a_newcomer_is_in_the_next_batch(weights: list[float], most: int, own_la
     assert [newcomers[1]] in load.run(2)
 
 
-@given(st.integers(1, 8), st.sampled_from([1.0, 0.25]), st.integers(1, 4))
-@settings(deadline=None, max_examples=20)
-def test_newcomers_without_end_starve_nobody(others: int, weight: float, most: int) -> None:
+@given(st.integers(1, 8), st.sampled_from([1.0, 0.25]), st.sampled_from([1.0, 8.0]), st.integers(1, 4))
+@settings(deadline=None, max_examples=40)
+def test_newcomers_without_end_starve_nobody(others: int, weight: float, their_weight: float, most: int) -> None:
     """As many pictures of one tile wait at any time, and the next comes when one goes."""
     queue: FairQueue[Flow] = FairQueue(most * LARGEST)
     load = Load(queue, most)
     large = load.join(weight, 0, count(LARGEST, 0), waiting=most)
     had = 0
     for _ in range(others):
-        queue.add(newcomer := Flow(), 1, newcomer, pixels=LARGEST, now_s=0)
+        queue.add(newcomer := Flow(their_weight), 1, newcomer, pixels=LARGEST, now_s=0)
     for _ in range(600):
         for flow in queue.take(most):
             if flow is large:
                 had += 1
                 queue.add(large, 0, large, pixels=LARGEST, now_s=0)
             else:
-                queue.add(newcomer := Flow(), 1, newcomer, pixels=LARGEST, now_s=0)
-    assert had >= 600 * weight / (3 * (weight + others))
+                queue.add(newcomer := Flow(their_weight), 1, newcomer, pixels=LARGEST, now_s=0)
+    assert had >= 600 * weight / (3 * (weight + their_weight * others))
+
+
+@given(st.integers(2, 6), st.integers(0, 5), seeds)
+@settings(deadline=None, max_examples=20)
+def test_a_small_picture_is_done_before_other_newcomers(tiles: int, large: int, seed: int) -> None:
+    """All its tiles are taken one after the other, though a large picture comes before each of them is."""
+    load, random = Load(FairQueue(LARGEST), 1), Random(seed)
+    for _ in range(large):
+        load.join(1, 0, random_sizes(random, LARGEST), waiting=2)
+    load.run(20 * bool(large))
+    queue, small = load.queue, Flow(8)
+    for _ in range(tiles):
+        queue.add(small, 1, small, pixels=LARGEST // 2, now_s=0)
+    for _ in range(tiles):
+        load.join(1, 0, count(LARGEST, 0), waiting=2)
+        assert queue.take(1) == [small]
 
 
 @given(st.integers(1, 500), st.integers(2, 8))
