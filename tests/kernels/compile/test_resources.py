@@ -26,8 +26,10 @@ MOST_REGISTERS = 255
 
 Choice = dict[str, Any]
 
-RESULTS = [("uint8", 0), ("fp32", 0), ("fp16", 0), ("bf16", 0), ("uint8", 8), ("uint16", 10)]
-IMAGES = [(0, None), *itertools.product((1, 2), ("uint8", "fp32", "fp16", "bf16"))]
+RESULTS: list[tuple[str, int]] = [("uint8", 0), ("fp32", 0), ("fp16", 0), ("bf16", 0), ("uint8", 8), ("uint16", 10)]
+IMAGES: list[tuple[int, str | None]] = [(0, None)] + [
+    (s, kind) for s in (1, 2) for kind in ("uint8", "fp32", "fp16", "bf16")
+]
 FUSED: Choice = {
     "scale": [1, 2, 3, 4], "channels": [1, 3], "features": ["fp32", "fp16", "bf16"], "planar": [False, True],
     "image": IMAGES, "result": RESULTS, "architecture": ARCHITECTURES,
@@ -69,18 +71,17 @@ def pairs_of(choice: Choice) -> set[tuple[tuple[str, Any], ...]]:
 def covering(factors: Choice) -> list[Choice]:
     """Choices in which every possible pair of values occurs: the best of some random ones, again and again."""
     chance = random.Random(0)
-    wanted = {
-        pair
-        for first, second in itertools.combinations(factors, 2)
-        for pair in itertools.product(
-            [(first, value) for value in factors[first]], [(second, v) for v in factors[second]]
-        )
-        if is_possible({"channels": 3, **dict(pair)})
-    }
+    wanted: set[tuple[tuple[str, Any], ...]] = set()
+    for first, second in itertools.combinations(factors, 2):
+        for value, other in itertools.product(factors[first], factors[second]):
+            if is_possible({"channels": 3, first: value, second: other}):
+                wanted.add(((first, value), (second, other)))
     rows: list[Choice] = []
     while wanted:
-        given = dict(next(iter(sorted(wanted, key=str))))
-        tried = [{name: given.get(name, chance.choice(values)) for name, values in factors.items()} for _ in range(100)]
+        given: Choice = dict(next(iter(sorted(wanted, key=str))))
+        tried: list[Choice] = [
+            {name: given.get(name, chance.choice(values)) for name, values in factors.items()} for _ in range(100)
+        ]
         best = max(filter(is_possible, tried), key=lambda row: len(pairs_of(row) & wanted))
         wanted -= pairs_of(best)
         rows.append(best)
@@ -92,7 +93,8 @@ def plan() -> dict[int, list[Variant]]:
     """Variants by GPU: what a pipeline for pictures needs on all, what one for video needs on the oldest and newest."""
     pictures = [fused_variant(**HALF, skip=1, image="uint8", out="uint8", video=0), preprocess(video=0)]
     video = [fused_variant(**HALF, skip=1, image="fp16", out="uint8", video=8), preprocess(video=8)]
-    chosen = [*itertools.product(ARCHITECTURES, pictures), *itertools.product(ARCHITECTURES[::LAST], video)]
+    chosen = [(number, variant) for number in ARCHITECTURES for variant in pictures]
+    chosen += [(number, variant) for number in ARCHITECTURES[::LAST] for variant in video]
     if EVERYTHING:
         chosen += [(row["architecture"], fused_of(row)) for row in covering(FUSED)]
         chosen += [(row["architecture"], preprocess_of(row)) for row in covering(PREPROCESS)]
@@ -113,7 +115,7 @@ def test_every_pair_of_constants_occurs() -> None:
     rows = covering(FUSED)
     assert len(rows) < 100
     for first, second in [("scale", "features"), ("image", "architecture"), ("planar", "result")]:
-        assert {(row[first], row[second]) for row in rows} == set(itertools.product(FUSED[first], FUSED[second]))
+        assert {(row[first], row[second]) for row in rows} == {(a, b) for a in FUSED[first] for b in FUSED[second]}
     assert {row["result"] for row in rows if row["channels"] == 1} == set(RESULTS[:4])
 
 
