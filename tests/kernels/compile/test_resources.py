@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ MOST_REGISTERS = 255
 Choice = dict[str, Any]
 
 RESULTS: list[tuple[str, int]] = [("uint8", 0), ("fp32", 0), ("fp16", 0), ("bf16", 0), ("uint8", 8), ("uint16", 10)]
-IMAGES: list[tuple[int, str | None]] = [(0, None)] + [
+IMAGES: Sequence[tuple[int, str | None]] = [(0, None)] + [
     (s, kind) for s in (1, 2) for kind in ("uint8", "fp32", "fp16", "bf16")
 ]
 FUSED: Choice = {
