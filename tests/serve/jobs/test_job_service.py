@@ -78,9 +78,10 @@ class Script:
         return type("Model", (), {"name": order.model or "m"})(), plan
 
     async def upscale(
-        self, encoded: Buffer, order: Order, *, max_pixels: int, background: bool, progress: Progress
+        self, encoded: Buffer, order: Order, *, max_pixels: int, background: bool, patient: bool, progress: Progress
     ) -> Result:
         """Fail as the script says, or take so many seconds."""
+        assert patient
         self.asked.append((order, background))
         act = self.acts.pop(0) if self.acts else 0.0
         if isinstance(act, BaseException):
