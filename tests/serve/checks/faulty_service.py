@@ -5,6 +5,7 @@ It answers on a free port of loopback, whose address it prints: every request wi
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -17,9 +18,10 @@ from contextlib import suppress
 FAULTS = ("none", "500", "html", "drops", "leaks")
 PROBLEM = {"type": "urn:repsr:problem:damaged", "title": "Unprocessable", "status": 422, "detail": "It is damaged."}
 LEAK_BYTES = 2**19
-EVERY = 40
-"""A process is left behind for so many things that are kept."""
+EVERY = 20
+"""A process is left behind for so many requests."""
 kept: list[object] = []
+leaks = itertools.count(1)
 
 
 def answer(connection: socket.socket, fault: str) -> None:
@@ -51,7 +53,7 @@ def leak() -> None:
     os.write(descriptor, b"x" * LEAK_BYTES)
     kept.append(tempfile.mkstemp(dir=os.environ["TMPDIR"]))
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-    if len(kept) % EVERY == 0:
+    if next(leaks) % EVERY == 0:
         os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
     print("Traceback \x1b[31m", flush=True)  # noqa: T201
 

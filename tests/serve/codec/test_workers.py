@@ -25,7 +25,7 @@ from repsr_deploy.imaging.container import UnknownFormatError
 from repsr_deploy.imaging.image_bytes import decode_image, encode_image
 from repsr_serve.buffers import Buffer
 from repsr_serve.codec import Codec, Header, Picture, SharedPicture, WorkerDied
-from repsr_serve.codec.work import BYTES_PER_PIXEL, LARGE_WORK, SMALL_WORK, most_work_of
+from repsr_serve.codec.work import BYTES_PER_PIXEL, LARGE_NICENESS, LARGE_WORK, SMALL_WORK, most_work_of
 from repsr_serve.codec.worker import MAX_OPEN_FILES
 from tests.imaging.file_kinds import RGB, by_pillow
 from tests.serve.codec.processes import exists, open_files, wait_until
@@ -297,7 +297,7 @@ def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_are_confined() -> None:
     async def body(codec: Codec, _: list[float]) -> None:
-        for pid, niceness in zip(codec.pids, (0, 5), strict=True):
+        for pid, niceness in zip(codec.pids, (0, LARGE_NICENESS), strict=True):
             for number in (signal.SIGINT, signal.SIGTERM):
                 os.kill(pid, number)
             assert os.getpgid(pid) == pid

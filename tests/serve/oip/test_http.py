@@ -137,7 +137,8 @@ def test_nothing_is_left_of_requests_that_failed_or_were_given_up(tmp_path: Path
         before = buffers()
         check_refused(await http.post(INFER, content=body, headers=headers), 415, "unknown-format", "")
         asked = asyncio.create_task(http.post(INFER, content=body, headers=headers))
-        await asyncio.sleep(0.1)
+        while not service.admission.entered:
+            await asyncio.sleep(0.001)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
