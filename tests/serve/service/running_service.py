@@ -25,7 +25,9 @@ PATIENCE_S = 30.0
 
 def settings(**given: Any) -> Settings:
     """Of a small service whose results are the same on every machine."""
-    small: dict[str, Any] = {"model": ("photo-x2",), "runtime": "onnxruntime", "threads": 1, "workers": 2}
+    small: dict[str, Any] = {
+        "model": ("photo-x2",), "runtime": "onnxruntime", "threads": 1, "workers": 2, "max_wait": 600.0,
+    }  # fmt: skip
     return Settings(**small | given)
 
 
