@@ -54,7 +54,9 @@ class Served:
 @contextmanager
 def serving(folder: Path, **settings: object) -> Generator[Served]:
     """Start the real command on a free port, wait until it is ready, and end it, whatever happens."""
-    given = {"runtime": "onnxruntime", "port": 0, "data_dir": folder / "data", "threads": 1, **settings}
+    # a busy machine is no reason to refuse what a test asks
+    usual = {"runtime": "onnxruntime", "port": 0, "data_dir": folder / "data", "threads": 1, "max_wait": 600}
+    given = usual | settings
     flags = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     command = Path(sys.executable).with_name("repsr-serve")
