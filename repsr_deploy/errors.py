@@ -6,12 +6,16 @@ from repsr_kernels.errors import RepsrError, RuntimeUnavailableError, UsageError
 
 __all__ = [
     "FoldError", "ImageFileError", "ModelFileError", "ProofError", "RepsrError", "RuntimeUnavailableError",
-    "UsageError",
+    "UsageError", "VideoFileError",
 ]  # fmt: skip
 
 
 class ImageFileError(RepsrError):
     """A file cannot be read as an image, or an image cannot be written."""
+
+
+class VideoFileError(RepsrError):
+    """A file cannot be read as a video, or a video cannot be written."""
 
 
 class ModelFileError(RepsrError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from repsr_deploy.errors import ImageFileError, UsageError
 from repsr_deploy.imaging.bgr import channels_of, from_bgr, over_white, to_bgr
 from repsr_deploy.imaging.container import Container, Data, Format, decodable, read_container
 from repsr_deploy.imaging.decoder_messages import decoder_messages
+from repsr_deploy.imaging.picture import Picture
 from repsr_deploy.imaging.profile import fitting_profile, with_profile
 from repsr_deploy.imaging.samples import Allocate, Image
 
@@ -26,15 +26,6 @@ MAX_PIXELS = 2**29
 QUALITY = 95
 NAMELESS = "the image"
 """What messages call an image without a file."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """An image with what says how its colours are meant."""
-
-    image_hwc: Image
-    """uint8 or uint16: H x W (gray), H x W x 3 (RGB) or H x W x 4 (RGB, alpha not premultiplied)."""
-    icc_profile: bytes | None = None
 
 
 def read_header(data: Data, *, name: str = NAMELESS) -> Container:

@@ -11,10 +11,10 @@ from repsr_deploy.imaging.image_bytes import (
     MAX_PIXELS,
     QUALITY,
     Image,
-    Picture,
     decode_image,
     encode_image,
 )
+from repsr_deploy.imaging.picture import Picture
 
 __all__ = [
     "FORMATS", "MAX_PIXELS", "QUALITY", "Image", "Picture", "decode_image", "encode_image", "format_of", "read_image",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from repsr_deploy.bench.pictures import photograph_like
 from repsr_deploy.errors import UsageError
-from repsr_deploy.imaging.image_bytes import Picture
+from repsr_deploy.imaging.picture import Picture
 from repsr_deploy.imaging.tiling import FAST_TILE
 from repsr_deploy.imaging.upscaler import MAX_FACTOR
 from repsr_serve.admission import Admission

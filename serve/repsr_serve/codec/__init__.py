@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repsr_deploy.imaging.image_bytes import Picture
+from repsr_deploy.imaging.picture import Picture
 from repsr_serve.codec.errors import WorkerDied
 from repsr_serve.codec.header import Header
 from repsr_serve.codec.picture import SharedPicture

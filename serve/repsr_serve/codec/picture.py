@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from repsr_deploy.imaging.image_bytes import Picture
+from repsr_deploy.imaging.picture import Picture
 from repsr_serve.buffers import Buffer
 
 NO_MEMORY = (errno.ENOMEM, errno.ENOSPC, errno.EFBIG)

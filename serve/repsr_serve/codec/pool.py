@@ -16,7 +16,8 @@ import numpy as np
 
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.imaging.container import Format
-from repsr_deploy.imaging.image_bytes import MAX_PIXELS, QUALITY, Image, Picture
+from repsr_deploy.imaging.image_bytes import MAX_PIXELS, QUALITY, Image
+from repsr_deploy.imaging.picture import Picture
 from repsr_serve.buffers import Buffer
 from repsr_serve.codec.errors import REPORTED, WorkerDied
 from repsr_serve.codec.header import Header
