@@ -108,7 +108,7 @@ class Row:
                 "runs": len(self.timing.times_s),
             }
         content["figures"] = {name: "inf" if value == math.inf else value for name, value in self.figures.items()}
-        return content | {"times_s": [round(value, 9) for value in self.timing.times_s] if self.timing else []}
+        return content | {"times_s": self.timing.times_s if self.timing else []}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Row:

@@ -29,7 +29,7 @@ SIDES = ((900, 600), (256, 192))
 WORKER = "repsr_serve.codec"
 """What is in the command line of a worker."""
 ALLOWED = BUSY | {500}
-OPTIONS: Options = {"runtime": RUNTIME, "threads": 1, "workers": 2, "model": MODEL}
+OPTIONS: Options = {"runtime": RUNTIME, "threads": 1, "workers": 2, "model": MODEL, "max-wait": 600}
 
 
 def kill(*, kills: int = KILLS, every_s: float = EVERY_S, seed: int = 0) -> Findings:

@@ -17,12 +17,19 @@ from checks.verdict import Findings, Requirement, at_most, equal, none_of
 CLIENTS = 6
 SECONDS = 5.0
 """Of load before the signal."""
-MEGAPIXELS = 1.0
-"""So that several requests are always under way."""
+MEGAPIXELS = 2.0
+"""So that several requests are always under way, on a machine of 20 megapixels a second as well."""
 GRACE_S = 20.0
-EDGE_S = 0.2
+EDGE_S = 0.5
 """Around the signal: what is sent within may be taken or refused."""
-OPTIONS: Options = {"runtime": RUNTIME, "threads": 1, "workers": 2, "model": MODEL, "grace": GRACE_S}
+OPTIONS: Options = {
+    "runtime": RUNTIME,
+    "threads": 1,
+    "workers": 2,
+    "model": MODEL,
+    "grace": GRACE_S,
+    "max-wait": 600,  # nothing is refused before the signal
+}
 
 
 def terminate(*, seconds: float = SECONDS, megapixels: float = MEGAPIXELS, seed: int = 0) -> Findings:

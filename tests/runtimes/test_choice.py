@@ -138,8 +138,8 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 
 
 def test_another_picture_is_not_taken_however_fast(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted error: nothing counts as the same, so the reference is left, and a bound below all takes the rest."""
-    monkeypatch.setattr(choosing, "SAME_PICTURE_DB", math.inf)
+    """The planted error: nothing counts as the same, not even an equal picture, so the reference is left."""
+    monkeypatch.setattr(choosing, "SAME_PICTURE_DB", math.nan)
     choice = choose(path, threads=1)
     assert choice.candidate == Candidate("onnxruntime", "fp32")
     assert "another picture" in choice.reason

@@ -38,7 +38,7 @@ def test_overload_is_answered() -> None:
 
 
 def test_sigterm_under_load() -> None:
-    assert_passed(terminate.terminate(seconds=1.0, megapixels=0.6))
+    assert_passed(terminate.terminate(seconds=1.5))
 
 
 def test_killed_workers_come_back() -> None:
