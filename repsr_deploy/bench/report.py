@@ -64,8 +64,9 @@ FIGURES: Mapping[str, Figure] = {
     "useful_bytes_per_s": Figure("GB/s", "bytes that must be read or written, each once, a second", ",.1f", 1e-9),
     "copy_share": Figure("of copy", "share of the bytes a second of a plain copy in the same run", ".0%"),
     "times_first": Figure("x first", "its time as a multiple of that of the first way to do the same", ".2f"),
+    "times_plain": Figure("x plain", "times as fast as the plain script in the same run", ".2f"),
+    "cores_share": Figure("cores", "share of the processor's time that was used", ".0%"),
     "stage_share": Figure("of slowest", "share of the speed of its slowest stage alone", ".0%"),
-    "share": Figure("share", "of decode, upscale and encode, one after the other", ".0%"),
 }
 """What a row may say beside its times; every command uses the names that it needs."""
 TIMES = ("median ms", "p95", "p99", "spread", "runs")

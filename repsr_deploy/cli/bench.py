@@ -142,7 +142,7 @@ def compare(
 
 @app.command("end-to-end")
 def end_to_end(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Images, and folders of them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Pictures, videos, and folders of them.")],
     *,
     model: Annotated[str, typer.Option("-m", "--model", help="A bundled name, or a model file.")] = "photo-x2",
     runtime: Annotated[str, typer.Option(help="The backend; auto takes the fastest here.")] = "auto",
@@ -151,20 +151,34 @@ def end_to_end(
     ] = None,
     threads: Threads = CORES,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of measurement.")] = 20.0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Beside a plain script of spandrel, PyTorch and OpenCV.")
+    ] = False,
+    video: Annotated[bool, typer.Option(help="Make a video where none is among the files.")] = True,
     json_file: JsonFile = None,
     markdown_file: MarkdownFile = None,
 ) -> None:
-    """Time decoding, upscaling and encoding of real files, apart and together: what limits repsr-upscale.
+    """Time real files from end to end: the largest picture, all pictures as a folder, and videos.
 
-    Files come from the system's cache and results go to a temporary folder. Beside that: the upscaler against the bare
-    runtime on one large picture, and the memory that repsr-upscale takes.
+    Every row says which stage limits it. A folder's stages are also timed one after the other. With --plain, a script
+    of spandrel, PyTorch and OpenCV does the same work with the same weights in turns with repsr-upscale. Files come
+    from the system's cache and results go to a temporary folder. Beside that: the upscaler against the bare runtime on
+    one large picture, and the memory that repsr-upscale takes.
 
-    Example: repsr-bench end-to-end holiday/ --model photo-x4
+    Example: repsr-bench end-to-end holiday/ --model photo-x4 --plain
     """
     from repsr_deploy.bench.end_to_end import Settings, measure_end_to_end
 
     check_outputs((json_file, ".json"), (markdown_file, ".md"))
-    settings = Settings(model=model, runtime=runtime, precision=precision, threads=threads, seconds=seconds)
+    settings = Settings(
+        model=model,
+        runtime=runtime,
+        precision=precision,
+        threads=threads,
+        seconds=seconds,
+        plain=plain,
+        video=video,
+    )
     with progress_bar() as progress:
         report = measure_end_to_end(files, settings, arguments=command_line(), progress=progress)
     show(report, "End to end", json_file, markdown_file)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+from repsr_deploy.cli.printable import printable
 from repsr_deploy.errors import RepsrError
 
 INTERRUPTED = 130
@@ -18,6 +19,9 @@ EXTRAS = {
     **dict.fromkeys(("onnx", "onnxruntime"), "cpu"),
     "matplotlib": "bench",
     "openvino": "openvino",
+    "av": "video",
+    "pyvips": "large",
+    **dict.fromkeys(("ray", "pyarrow", "fsspec"), "cluster"),
     "sklearn": "analysis",
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings"), "serve"),
     **dict.fromkeys(("prometheus_client", "python_multipart"), "serve"),
@@ -62,8 +66,8 @@ def run(app: typer.Typer, name: str, args: Sequence[str] | None = None) -> int:
 
 
 def print_error(name: str, message: str) -> None:
-    """Print `name: error: message` as one line on stderr, whatever line breaks the message holds."""
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    """Print `name: error: message` as one line on stderr, whatever line breaks or control characters it holds."""
+    print(f"{name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
 
 
 def log_to_stderr(name: str, level: int) -> None:
@@ -91,4 +95,4 @@ class _StderrHandler(logging.Handler):
         self._command = command
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"{self._command}: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)  # noqa: T201
+        print(f"{self._command}: {record.levelname.lower()}: {printable(record.getMessage())}", file=sys.stderr)  # noqa: T201

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repsr_deploy.imaging.enlargement import Enlargement
+from repsr_deploy.imaging.outcome import Workers
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import Precision
 from repsr_deploy.video.options import VideoOptions
+
+__all__ = ["LARGE_MODEL", "NAME", "PIPE", "SMALL_MODEL", "ModelChoice", "Request", "Workers"]
 
 NAME = "repsr-upscale"
 PIPE = "-"
@@ -36,15 +39,6 @@ class ModelChoice:
         return Upscaler(
             name, runtime=self.runtime, precision=self.precision, threads=self.threads, tile=self.tile
         )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """Threads of the stages of a folder: `--jobs load:process:save`."""
-
-    load: int
-    process: int
-    save: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from repsr_deploy.errors import UsageError
 from repsr_deploy.folding.proof import GLOBAL_HALO
 from repsr_deploy.imaging.image_file import read_image
+from repsr_deploy.imaging.samples import rgb_of
 from repsr_deploy.nets.spec import NetSpec
 
 LONGEST_SIDE = 201
@@ -47,10 +48,8 @@ def photograph_crop(path: Path) -> Tensor:
     """
     image = read_image(path)
     peak = np.iinfo(image.dtype).max
-    image_hwc = image[..., None] if image.ndim == 2 else image
+    image_hwc = rgb_of(image)
     height, width = (min(side, LONGEST_SIDE) for side in image_hwc.shape[:2])
     top, left = (image_hwc.shape[0] - height) // 2, (image_hwc.shape[1] - width) // 2
-    crop_hwc = image_hwc[top : top + height, left : left + width, :3].astype(np.float64) / peak
-    if crop_hwc.shape[2] < 3:
-        crop_hwc = np.repeat(crop_hwc[..., :1], 3, axis=2)
+    crop_hwc = image_hwc[top : top + height, left : left + width].astype(np.float64) / peak
     return torch.from_numpy(np.ascontiguousarray(crop_hwc.transpose(2, 0, 1)[None]))

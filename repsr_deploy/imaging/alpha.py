@@ -1,8 +1,9 @@
 """Transparency: colours that may be trusted under it, and an alpha that an upscaler neither rings nor bleeds.
 
-Where alpha is 0 a file holds any colour, mostly black, and a network would mix it into the visible edge: the dark
-fringe. So those pixels first take the colour of their visible neighbours, weighted by alpha (as premultiplied colour
-would be). Each pixel is computed in one fixed order of operations, so that tiles equal the whole image.
+Where alpha is 0, or next to that, a file holds any colour, mostly black, and a network would mix it into the visible
+edge: the dark fringe. So those pixels first take the colour of their visible neighbours, weighted by alpha (as
+premultiplied colour would be). Each pixel is computed in one fixed order of operations, so that tiles equal the whole
+image.
 """
 
 from __future__ import annotations
@@ -15,9 +16,15 @@ from numpy.typing import NDArray
 
 from repsr_deploy.imaging.samples import Planes, opencv_memory
 
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+FAINT = np.float32(1 / 32)
+"""Alpha below this part of a neighbour's does not vouch for a colour: by itself it shows at most 8 of 255 levels of it,
+but beside the neighbour the network would show it half visible."""
 
+
+@opencv_memory()
 def bleed(colour: Planes, alpha: Planes, steps: int) -> Planes:
-    """Fill invisible pixels from their visible neighbours, `steps` pixels deep.
+    """Fill pixels that are invisible, or faint beside others, from their visible neighbours, `steps` pixels deep.
 
     Args:
         colour: C x H x W, not premultiplied.
@@ -25,12 +32,17 @@ def bleed(colour: Planes, alpha: Planes, steps: int) -> Planes:
         steps: how far colour spreads; a network's halo, beyond which no visible pixel sees it.
 
     Returns:
-        C x H x W; the input itself when every pixel, or none, is visible.
+        C x H x W; each pixel depends on those up to `steps` + 1 away. The input itself where alpha is constant.
+
+    Raises:
+        MemoryError: not enough of it.
     """
-    weight = alpha
+    if alpha.min() == alpha.max():
+        return colour
+    weight = np.where(alpha < FAINT * cv2.dilate(alpha, _NEIGHBOURS), np.float32(0), alpha)
     for _ in range(steps):
         unknown = weight == 0
-        if not unknown.any() or unknown.all():
+        if not unknown.any():
             break
         total = _sum_3x3(weight)
         reached = unknown & (total > 0)
@@ -53,8 +65,7 @@ def within_neighbours(upscaled: Planes, alpha: Planes, scale: int) -> Planes:
     Raises:
         MemoryError: not enough of it.
     """
-    kernel = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(alpha, kernel), cv2.dilate(alpha, kernel)
+    low, high = cv2.erode(alpha, _NEIGHBOURS), cv2.dilate(alpha, _NEIGHBOURS)
     return upscaled.clip(_repeat(low, scale), _repeat(high, scale))
 
 

@@ -24,20 +24,36 @@ _TURNS: dict[int, Callable[[Image], Image]] = {
 }
 
 
-def from_bgr(stored: Image, orientation: int, allocate: Allocate) -> Image:
-    """BGR(A), or gray, as stored to RGB(A) as seen.
+def turned(stored: Image, orientation: int) -> Image:
+    """An image as stored, upright.
 
     Args:
         orientation: Exif's, 1 to 8 (Exif 2.3, table 6).
+    """
+    return _TURNS[orientation](stored)
+
+
+def from_bgr(stored: Image, orientation: int, channels: int, allocate: Allocate) -> Image:
+    """BGR(A), or gray, as stored to an image as seen.
+
+    Args:
+        orientation: see `turned`.
+        channels: of the result: 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha). Gray of an image that is stored
+            in colours is any of them.
         allocate: gives the array for the result. At most two images are held at a time, when the caller holds none.
     """
-    turned = _TURNS[orientation](stored)
+    upright = turned(stored, orientation)
     del stored
-    image = allocate(turned.shape, turned.dtype)
-    if channels_of(turned) == 1:
-        np.copyto(image, turned)
+    size = upright.shape[:2]
+    image = allocate(size if channels == 1 else (*size, channels), upright.dtype)
+    if upright.ndim == 2:
+        np.copyto(image, upright)
+    elif channels in _SWAP:
+        cv2.cvtColor(upright, _SWAP[channels], dst=image)
+    elif channels == 1:
+        np.copyto(image, upright[..., 0])
     else:
-        cv2.cvtColor(turned, _SWAP[channels_of(turned)], dst=image)
+        np.copyto(image, upright[..., ::3])
     return image
 
 
@@ -48,15 +64,15 @@ def to_bgr(image: Image) -> Image:
 
 
 def over_white(image: Image) -> Image:
-    """RGBA (not premultiplied) as RGB on white, rounded half to even."""
-    height, width = image.shape[:2]
+    """Gray or RGB with alpha (not premultiplied) on white, rounded half to even: H x W x 1 or H x W x 3."""
+    height, width, channels = image.shape
     full_scale = np.float32(np.iinfo(image.dtype).max)
-    result = np.empty((height, width, 3), image.dtype)
+    result = np.empty((height, width, channels - 1), image.dtype)
     rows = max(1, BAND_PIXELS // width)
     for start in range(0, height, rows):
         band = image[start : start + rows]
-        alpha = band[..., 3:] / full_scale
-        result[start : start + rows] = np.rint(band[..., :3] * alpha + full_scale * (1 - alpha))
+        alpha = band[..., -1:] / full_scale
+        result[start : start + rows] = np.rint(band[..., :-1] * alpha + full_scale * (1 - alpha))
     return result
 
 

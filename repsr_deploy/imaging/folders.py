@@ -1,138 +1,184 @@
-"""Which image goes where: inputs, an output and naming rules become jobs before any work starts."""
+"""Which file goes where: inputs, an output and naming rules become jobs before any work starts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repsr_deploy.errors import ImageFileError, UsageError
-from repsr_deploy.imaging.image_file import FORMATS, format_of
+from repsr_deploy.errors import RepsrError, UsageError
+from repsr_deploy.imaging.animation import is_animated
+from repsr_deploy.imaging.image_file import FORMATS, READ_ONLY, format_of
+from repsr_deploy.imaging.kinds import VIDEO_ENDINGS, is_video
+from repsr_deploy.imaging.search import Found, FoundFile, find_images, identity
+
+__all__ = [
+    "AUTO", "EXTENSIONS", "VIDEO_TARGETS", "Found", "FoundFile", "Job", "check_distinct", "check_inputs_survive",
+    "check_writable", "earlier_results", "find_images", "is_folder", "nearest_folder", "plan_jobs",
+]  # fmt: skip
 
 AUTO = "auto"
-EXTENSIONS = (AUTO, "png", "jpg", "webp")
+EXTENSIONS = (AUTO, *(ending[1:] for ending, form in FORMATS.items() if form not in READ_ONLY))
+"""Of pictures in a folder of results."""
+VIDEO_TARGETS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Containers that hold an upscaled video; one of another kind goes to Matroska, which takes all that it may hold."""
+GIF = ".gif"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to read and the file to write."""
+    """One file to read and the file to write."""
 
     source: Path
     target: Path
-
-
-@dataclass(frozen=True)
-class Found:
-    """What inputs stand for."""
-
-    images: list[Path]
-    """Files, each once: those named, and those of the folders that have an image's extension."""
-    skipped: int
-    """Other files in the folders."""
-    several: bool
-    """Whether they need a folder to go to: more than one input was given, or a folder."""
-
-
-def find_images(inputs: Sequence[Path]) -> Found:
-    """Look into the folders among `inputs`, not into folders in them. A named file counts, whatever its extension.
-
-    Raises:
-        ImageFileError: a folder cannot be read, or holds no image.
-    """
-    images: list[Path] = []
-    skipped = 0
-    for path in inputs:
-        if not path.is_dir():
-            images.append(path)
-            continue
-        try:
-            files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-        except OSError as error:
-            raise ImageFileError(f"cannot read folder {path}: {error.strerror}; expected a readable one") from error
-        inside = [file for file in files if file.suffix.lower() in FORMATS]
-        if not inside:
-            raise ImageFileError(
-                f"folder {path} holds no image ({len(files)} other files); expected {', '.join(FORMATS)}"
-            )
-        images += inside
-        skipped += len(files) - len(inside)
-    unique: dict[str, Path] = {}
-    for path in images:
-        unique.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - resolve() would make one of two links
-    return Found(list(unique.values()), skipped, len(inputs) > 1 or any(path.is_dir() for path in inputs))
+    video: bool = False
+    """What the source is taken for."""
 
 
 def plan_jobs(
-    images: Sequence[Path], output: Path, *, into_folder: bool, extension: str = AUTO, suffix: str = ""
+    files: Sequence[FoundFile], output: Path, *, into_folder: bool, extension: str = AUTO, suffix: str = ""
 ) -> list[Job]:
-    """Give every image its target.
+    """Give every file its target.
 
     Args:
-        images: files.
+        files: a missing one is planned, too: what reads it will say so.
         output: a folder, or the one file to be written.
-        into_folder: what `output` is; names then are those of the images.
-        extension: `auto` keeps that of each image (and takes png for one that cannot be written).
+        into_folder: what `output` is; names and folders then are those of the files.
+        extension: of pictures; `auto` keeps that of each (and takes png for one that cannot be written).
         suffix: put behind each name in a folder: `out` makes `photo_out.png` of `photo.png`.
 
     Raises:
-        UsageError: two images would go to one file, a file is no image's name, or a suffix would leave the folder.
+        UsageError: two files would go to one, a target has no fitting extension, or a suffix would leave the folder.
     """
     if extension not in EXTENSIONS:
         raise UsageError(f"extension is {extension!r}; expected one of {', '.join(EXTENSIONS)}")
     if Path(suffix).name != suffix:
         raise UsageError(f"suffix is {suffix!r}; expected part of a file name")
     if not into_folder:
-        if extension != AUTO and format_of(output) != FORMATS[f".{extension}"]:
-            raise UsageError(f"output {output} is no {extension} file; leave --ext away, or name a folder")
-        format_of(output)
-        return [Job(image, output) for image in images]
-    jobs = [Job(image, output / _target_name(image, extension, suffix)) for image in images]
-    first: dict[Path, Path] = {}
-    for job in jobs:
-        other = first.setdefault(job.target, job.source)
-        if other != job.source:
-            raise UsageError(
-                f"{other} and {job.source} would both be written to {job.target}; use two output folders, or rename one"
-            )
+        return [_single_job(file.path, output, extension) for file in files]
+    jobs: list[Job] = []
+    for file in files:
+        video = is_video(file.path)
+        name = _target_name(file.path, video, extension, suffix)
+        jobs.append(Job(file.path, output / file.below / name, video))
+    check_distinct((job.source, job.target) for job in jobs)
     return jobs
 
 
+def _single_job(source: Path, target: Path, extension: str) -> Job:
+    ending = target.suffix.lower()
+    if is_video(source):
+        if ending not in VIDEO_TARGETS:
+            raise UsageError(
+                f"output {target} has extension {target.suffix!r}, and {source} is a video; expected one of "
+                f"{', '.join(VIDEO_TARGETS)}"
+            )
+        return Job(source, target, video=True)
+    if extension != AUTO and FORMATS.get(ending) != FORMATS[f".{extension}"]:
+        raise UsageError(f"output {target} is no {extension} file; leave --ext away, or name a folder")
+    if not (ending == GIF and _moves(source)):
+        format_of(target)
+    return Job(source, target)
+
+
+def _target_name(source: Path, video: bool, extension: str, suffix: str) -> str:
+    own = source.suffix.lower()
+    if video:
+        ending = source.suffix if own in VIDEO_TARGETS else ".mkv"
+    elif extension != AUTO:
+        ending = f".{extension}"
+    else:
+        ending = source.suffix if own[1:] in EXTENSIONS or (own == GIF and _moves(source)) else ".png"
+    return f"{source.stem}{'_' if suffix else ''}{suffix}{ending}"
+
+
 def is_folder(output: str, *, several: bool) -> bool:
-    """Whether an output is a folder: it exists as one, ends in a slash, or several images go there.
+    """Whether an output is a folder: it exists as one, ends in a slash, or several files go there.
 
     Raises:
         UsageError: it must be one and cannot.
     """
     path = Path(output)
-    if path.is_dir() or output.endswith(("/", "\\")):
+    if _is_dir(path) or output.endswith(("/", "\\")):
         return True
-    if several and (path.exists() or path.suffix.lower() in FORMATS):
+    if several and (os.path.lexists(path) or path.suffix.lower() in {*FORMATS, *VIDEO_ENDINGS}):
         raise UsageError(f"output {output} is a file, but the inputs may be several; name a folder")
     if not several and not path.suffix:
         raise UsageError(f"output {output} has no extension and is no folder; end it with / to make it one")
     return several
 
 
-def check_inputs_survive(jobs: Sequence[Job]) -> None:
-    """Refuse targets that are an input, under whatever name: the same path, a link, another spelling.
+def check_distinct(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Refuse two files (source, target) that would be written to one.
 
     Raises:
-        UsageError: a job would overwrite an input, its own or another's.
+        UsageError: so it is.
     """
-    identities = {_identity(job.source): job.source for job in jobs if job.source.exists()}
-    for job in jobs:
-        if job.target.exists() and _identity(job.target) in identities:
-            source = identities[_identity(job.target)]
-            raise UsageError(f"{job.target} is the input {source} itself; choose another output, or use --suffix")
+    first: dict[Path, Path] = {}
+    for source, target in pairs:
+        other = first.setdefault(target, source)
+        if other != source:
+            raise UsageError(
+                f"{other} and {source} would both be written to {target}; use two output folders, or rename one"
+            )
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def earlier_results(
+    jobs: Sequence[Job], suffix: str, written: Callable[[Path], Iterable[Path]] = lambda target: (target,)
+) -> set[Path]:
+    """Sources that an earlier run has written: those with the suffix that are what another job writes.
+
+    Args:
+        written: all files that come with a target.
+    """
+    if not suffix:
+        return set()
+    targets = {file: job.source for job in jobs for file in written(job.target)}
+    return {job.source for job in jobs if targets.get(job.source, job.source) != job.source}
 
 
-def _target_name(image: Path, extension: str, suffix: str) -> str:
-    own = image.suffix if image.suffix.lower() in FORMATS else ".png"
-    ending = own if extension == AUTO else f".{extension}"
-    return f"{image.stem}{'_' if suffix else ''}{suffix}{ending}"
+def check_inputs_survive(jobs: Sequence[Job], others: Sequence[Path] = ()) -> None:
+    """Refuse targets that are an input, under whatever name: the same path, a link, another spelling.
+
+    Args:
+        others: what else is written.
+
+    Raises:
+        UsageError: an input would be overwritten.
+    """
+    identities = {identity(job.source): job.source for job in jobs if os.path.exists(job.source)}  # noqa: PTH110
+    for target in (*(job.target for job in jobs), *others):
+        if os.path.exists(target) and identity(target) in identities:  # noqa: PTH110 - names may be too long
+            source = identities[identity(target)]
+            raise UsageError(f"{target} is the input {source} itself; choose another output, or use --suffix")
+
+
+def check_writable(jobs: Sequence[Job]) -> None:
+    """Refuse a place where nothing can be written, before hours are spent on results for it.
+
+    Raises:
+        RepsrError: a folder that is there may not be written to, or is on a file system that is read only.
+    """
+    for there in {nearest_folder(job.target) for job in jobs}:
+        if _is_dir(there) and not os.access(there, os.W_OK | os.X_OK):
+            raise RepsrError(
+                f"cannot write to folder {there}: it is read-only, or its rights forbid it; choose a writable place"
+            )
+
+
+def nearest_folder(path: Path) -> Path:
+    """Of the folders that a file is to be in, the innermost that is there."""
+    return next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
+
+
+def _moves(source: Path) -> bool:
+    """Whether a picture's result may be a GIF: only animations are written as such."""
+    try:
+        return is_animated(source)
+    except OSError:
+        return False  # what reads it will say why
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir() raises for a name that is too long

@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP files as arrays."""
+"""Image files as pictures."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from repsr_deploy.imaging.image_bytes import (
     Image,
     decode_image,
     encode_image,
+    encode_picture,
 )
 from repsr_deploy.imaging.picture import Picture
 
 __all__ = [
-    "FORMATS", "MAX_PIXELS", "QUALITY", "Image", "Picture", "decode_image", "encode_image", "format_of", "read_image",
-    "read_picture", "write_image",
+    "FORMATS", "MAX_PIXELS", "QUALITY", "READ_ONLY", "Image", "Picture", "decode_image", "encode_image", "format_of",
+    "read_image", "read_picture", "write_image", "write_picture",
 ]  # fmt: skip
 
-FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-"""Format of a file to be written, by its extension (in small letters)."""
+FORMATS: dict[str, Format] = {
+    ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".webp": "webp", ".tif": "tiff",
+    ".tiff": "tiff", ".bmp": "bmp", ".avif": "avif", ".gif": "gif",
+}  # fmt: skip
+"""Format of a picture by its file's extension (in small letters): which files of a folder are pictures."""
+READ_ONLY: frozenset[Format] = frozenset({"gif"})
+"""Formats of still pictures that are read and not written."""
 
 
-def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: str | Path, *, max_pixels: int | None = MAX_PIXELS) -> Picture:
     """Decode an image file, whatever its name: see `decode_image`.
 
     Raises:
-        ImageFileError: missing, unreadable, no PNG, JPEG or WebP, cut off, damaged, or above `max_pixels`.
+        ImageFileError: missing, unreadable, of no known format, cut off, damaged, or above `max_pixels`.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,15 +47,13 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     return decode_image(data, name=str(path), max_pixels=max_pixels)
 
 
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """The samples of an image file, without its profile: see `read_picture`."""
+def read_image(path: str | Path, *, max_pixels: int | None = MAX_PIXELS) -> Image:
+    """The samples of an image file, without what describes them: see `read_picture`."""
     return read_picture(path, max_pixels=max_pixels).image_hwc
 
 
-def write_image(
-    path: str | Path, image_hwc: Image, *, quality: int = QUALITY, icc_profile: bytes | None = None
-) -> None:
-    """Encode an image in the format of the file's extension (see `encode_image`), and write it whole or not at all.
+def write_picture(path: str | Path, picture: Picture, *, quality: int = QUALITY) -> None:
+    """Encode a picture in the format of the file's extension (see `encode_picture`), and write it whole or not at all.
 
     Args:
         path: its folder is made where it is missing.
@@ -60,10 +64,16 @@ def write_image(
         RepsrError: the place cannot be written to, or is full.
     """
     path = Path(path)
-    form = format_of(path)
-    encoded = encode_image(image_hwc, form, quality=quality, icc_profile=icc_profile, name=str(path))
+    file_bytes = encode_picture(picture, format_of(path), quality=quality, name=str(path))
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(encoded)
+        file.write(file_bytes)
+
+
+def write_image(
+    path: str | Path, image_hwc: Image, *, quality: int = QUALITY, icc_profile: bytes | None = None
+) -> None:
+    """Write an image that nothing but a profile describes: see `write_picture`."""
+    write_picture(path, Picture(image_hwc=image_hwc, icc_profile=icc_profile), quality=quality)
 
 
 def format_of(path: Path) -> Format:
@@ -72,6 +82,8 @@ def format_of(path: Path) -> Format:
     Raises:
         UsageError: none that can be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path} has extension {path.suffix!r}; expected one of {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
+    form = FORMATS.get(path.suffix.lower())
+    if form is None or form in READ_ONLY:
+        known = ", ".join(suffix for suffix, form in FORMATS.items() if form not in READ_ONLY)
+        raise UsageError(f"{path} has extension {path.suffix!r}; expected one of {known}")
+    return form

@@ -33,7 +33,7 @@ class PlaneNetwork:
         """How far the whole computation looks: the network, and what is done beside it."""
         halo = self._reach
         if channels in (2, 4):
-            halo = max(2 * halo, 1)  # colours bleed as far as the network then looks; alpha looks 1 pixel around
+            halo = 2 * halo + 1  # colours bleed as far as the network then looks, and which of them do lies 1 around
         return max(halo, chroma.HALO) if self._info.colour == "y" and channels > 2 else halo
 
     def is_plain(self, image_hwc: Image) -> bool:

@@ -81,11 +81,35 @@ def _samples(plane: Planes, kind: str) -> Image:
     return plane
 
 
+def converted(image: Image, kind: str) -> Image:
+    """An image in samples of another type, with the same meaning; rounded half to even for integer types; any shape.
+
+    Args:
+        image: uint8, uint16 or float32 in 0..1.
+        kind: name of one of these; the image itself when it has that type.
+    """
+    if image.dtype.name == kind:
+        return image
+    output = np.empty(image.shape, kind)
+    full, full_before = np.float32(FULL_SCALE[kind]), np.float32(FULL_SCALE[image.dtype.name])
+    for top in range(0, len(image), BAND_ROWS):
+        rows = slice(top, top + BAND_ROWS)
+        values = np.divide(image[rows], full_before, dtype=np.float32)
+        output[rows] = values if full == 1 else np.rint(values * full)
+    return output
+
+
 def as_uint8(image: Image) -> NDArray[np.uint8]:
     """uint8 samples as they are, uint16 samples rounded to the nearest of 8 bits; any shape."""
     if image.dtype == np.uint16:
         return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return image
+
+
+def rgb_of(image: Image) -> Image:
+    """The colours of an image of any layout, H x W x 3: gray three times, alpha left out."""
+    gray = image.ndim == 2 or image.shape[2] < 3
+    return np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, axis=2) if gray else image[..., :3]
 
 
 def checked_output(planes: Planes, name: str) -> Planes:

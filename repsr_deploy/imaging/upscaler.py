@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from repsr_deploy.errors import RepsrError, UsageError
+from repsr_deploy.imaging.borders import Seamless, padded, resized
+from repsr_deploy.imaging.ensemble import SelfEnsemble
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.network import PlaneNetwork
 from repsr_deploy.imaging.samples import FULL_SCALE, Allocate, Image, Planes, checked_output, store_planes
+from repsr_deploy.imaging.sizes import MAX_FACTOR, Size, checked_factor, checked_size, network_passes, scaled
 from repsr_deploy.imaging.tiling import (
     BUILD_OTHERWISE,
     FAST_TILE,
@@ -25,7 +28,6 @@ from repsr_deploy.imaging.tiling import (
     plan_tiles,
     tile_for_budget,
 )
-from repsr_deploy.metrics.resize import imresize
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
 from repsr_deploy.runtimes.base import SharesTiles, WholePictures
@@ -33,9 +35,10 @@ from repsr_deploy.runtimes.finished import check_range, finished
 from repsr_deploy.weights import find_model
 from repsr_kernels.tensors import LONGEST_SIDE
 
+__all__ = ["MAX_FACTOR", "Progress", "Upscaler", "checked_factor"]
+
 log = logging.getLogger(__name__)
 
-MAX_FACTOR = 16.0
 SIDE_IN_HALOS = 4
 """Shortest side that tiles are given for batches, in halos: half of it is core."""
 
@@ -73,6 +76,7 @@ class Upscaler:
         if budget_bytes < 1:
             raise UsageError(f"memory budget is {budget_bytes} bytes; expected more than none")
         self._tile = None if tile is None else checked_tile(tile)
+        self._budget_bytes = budget_bytes
         if isinstance(model, str | Path):
             model = open_runtime(find_model(model), runtime, threads=threads, precision=precision)
         check_range(model.info)
@@ -105,11 +109,22 @@ class Upscaler:
         """What the model says about itself."""
         return self.runtime.info
 
+    @cached_property
+    def ensembled(self) -> Upscaler:
+        """An upscaler that takes the mean over eight flips and turns (`ensemble.SelfEnsemble`), of the same runtime.
+
+        Raises:
+            UsageError: an engine that takes no turned pictures.
+        """
+        return Upscaler(SelfEnsemble(self.runtime), tile=self._tile, budget_bytes=self._budget_bytes)
+
     def upscale(
         self,
         image_hwc: Image,
         *,
         factor: float | None = None,
+        size: Size | None = None,
+        seamless: Seamless = "no",
         progress: Progress | None = None,
         allocate: Allocate = np.empty,
     ) -> Image:
@@ -120,15 +135,17 @@ class Upscaler:
                 3 (RGB) or 4 (RGB, alpha, not premultiplied).
             factor: enlargement, above 0 to 16; None for the model's scale. For another one the network runs once, or
                 until it has reached it, and an antialiased bicubic resize (`metrics.resize.imresize`) does the rest.
+            size: (height, width) of the result, in place of a factor.
+            seamless: what lies beyond the borders, for each of these steps.
             progress: called after every tile.
             allocate: gives the array H x W x C for the result, as in memory that is shared with another process.
 
         Returns:
-            The same type and layout, round(factor * H) x round(factor * W).
+            The same type and layout, of `size`, or of each side times `factor`, rounded half up, at least 1.
 
         Raises:
-            UsageError: an impossible factor, an array that is no such image, one of more than 8 bits for a model of io
-                `image`, or one smaller than an engine was built for.
+            UsageError: an impossible factor or size, an array that is no such image, one of more than 8 bits for a
+                model of io `image`, or one smaller than an engine was built for.
             ModelFileError: the network gives NaN or infinity.
             RepsrError: not enough memory.
         """
@@ -138,34 +155,36 @@ class Upscaler:
                 f"image is {image.dtype}, but {self.info.name} takes and gives 8 bits (io image); expected uint8, or a "
                 "model exported with --io float"
             )
-        height, width = image.shape[:2]
-        factor = float(self.info.scale) if factor is None else factor
-        sizes = self._network_passes(height, width, factor)
-        todo = sum(rows * columns for rows, columns in sizes)
+        source = image.shape[0], image.shape[1]
+        if size is None:
+            size = scaled(source, checked_factor(float(self.info.scale) if factor is None else factor))
+        passes = network_passes(source, checked_size(source, size), self.info.scale)
+        border = 0 if seamless == "no" else self._border(image.shape[2])
+        direct = not border and scaled(passes[-1], self.info.scale) == size
+        todo = sum((rows + 2 * border) * (columns + 2 * border) for rows, columns in passes)
         done = 0
 
         def report(pixels: int) -> None:
             if progress is not None:
                 progress(done + pixels, todo)
 
-        target = (max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5)))
-        for index, (rows, columns) in enumerate(sizes, 1):
-            made = (rows * self.info.scale, columns * self.info.scale)
-            is_result = index == len(sizes) and made == target
-            image = self._enlarge(image, report, allocate if is_result else np.empty)
-            done += rows * columns
-        if image.shape[:2] != target:
-            image = _resized(image, target, allocate)
-        return image.reshape(*target, *image_hwc.shape[2:])
+        for index, (rows, columns) in enumerate(passes, 1):
+            is_result = direct and index == len(passes)
+            image = self._enlarge(padded(image, border, seamless), report, allocate if is_result else np.empty)
+            image = _without_border(image, border * self.info.scale)
+            done += (rows + 2 * border) * (columns + 2 * border)
+        if not direct:
+            image = _placed(_resized(image, size, seamless), allocate)
+        return image.reshape(*size, *image_hwc.shape[2:])
 
-    def _network_passes(self, height: int, width: int, factor: float) -> list[tuple[int, int]]:
-        """Input size of every run of the network that `factor` takes: one at least."""
-        checked_factor(factor)
-        scale, sizes, reached = self.info.scale, [(height, width)], self.info.scale
-        while scale > 1 and reached < factor:
-            sizes.append((height * reached, width * reached))
-            reached *= scale
-        return sizes
+    def _border(self, channels: int) -> int:
+        """Pixels that a picture takes beyond its borders so that the network's own padding changes none of it."""
+        if self.info.halo is None:
+            log.warning(
+                "%s looks at the whole image, not only %d pixels beyond a border: a faint seam may stay",
+                self.info.name, self._network.halo(channels),
+            )  # fmt: skip
+        return self._network.halo(channels)
 
     def _enlarge(self, image: Image, report: Callable[[int], None], allocate: Allocate) -> Image:
         """One run of the network over a whole image, with smaller tiles when memory runs out."""
@@ -262,14 +281,25 @@ class Upscaler:
             store_planes(checked_output(made[:, rows, columns], self.info.name), target)
 
 
-def _resized(image: Image, size: tuple[int, int], allocate: Allocate) -> Image:
-    resized = imresize(image, output_size=size)
-    if resized.dtype.kind == "f":
-        np.clip(resized, 0, 1, out=resized)
+def _without_border(image: Image, border: int) -> Image:
+    return image[border : len(image) - border, border : image.shape[1] - border]
+
+
+def _resized(image: Image, size: Size, seamless: Seamless) -> Image:
+    if image.shape[:2] == size:
+        return image
+    image = resized(image, size, seamless)
+    if image.dtype.kind == "f":
+        np.clip(image, 0, 1, out=image)
+    return image
+
+
+def _placed(image: Image, allocate: Allocate) -> Image:
+    """The image, contiguous, in memory of its own."""
     if allocate is np.empty:
-        return resized
-    output = _allocated(allocate, resized.shape, resized.dtype)
-    output[...] = resized
+        return np.ascontiguousarray(image)
+    output = _allocated(allocate, image.shape, image.dtype)
+    output[...] = image
     return output
 
 
@@ -281,17 +311,6 @@ def _allocated(allocate: Allocate, shape: tuple[int, ...], dtype: np.dtype[Any])
             f"no memory for an image of {shape[1]} x {shape[0]} pixels; "
             "expected one that fits, so choose a smaller factor or image"
         ) from error
-
-
-def checked_factor(factor: float) -> float:
-    """`factor` itself.
-
-    Raises:
-        UsageError: it is not above 0, or above `MAX_FACTOR`.
-    """
-    if not 0 < factor <= MAX_FACTOR:
-        raise UsageError(f"factor is {factor:g}; expected a number above 0, at most {MAX_FACTOR:g}")
-    return factor
 
 
 def _checked_image(image_hwc: Image) -> Image:

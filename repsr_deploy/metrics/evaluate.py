@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repsr_deploy.errors import ImageFileError, UsageError
+from repsr_deploy.imaging.bgr import channels_of
 from repsr_deploy.imaging.image_file import read_image
-from repsr_deploy.imaging.samples import as_uint8
+from repsr_deploy.imaging.samples import as_uint8, rgb_of
 from repsr_deploy.metrics.quality import METRICS, SSIM_WINDOW, Metric, Quality, measure
 from repsr_deploy.metrics.resize import imresize
 
@@ -155,10 +156,9 @@ def read_reference(path: Path, scale: int) -> NDArray[np.uint8]:
         ImageFileError: unreadable, too small to be scored, or partly transparent.
     """
     image = as_uint8(read_image(path))
-    image_hwc = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if image.ndim == 2 else image
-    if image_hwc.shape[2] == 4 and image_hwc[..., 3].min() < 255:
+    if channels_of(image) in (2, 4) and image[..., -1].min() < 255:
         raise ImageFileError(f"{path}: partly transparent; expected an opaque picture, flatten it on a background")
-    reference_hwc = np.ascontiguousarray(crop_to_multiple(image_hwc[..., :3], scale))
+    reference_hwc = np.ascontiguousarray(crop_to_multiple(rgb_of(image), scale))
     height, width = reference_hwc.shape[:2]
     least = 2 * scale + SSIM_WINDOW
     if min(height, width) < least:

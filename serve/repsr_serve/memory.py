@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.memory import bytes_per_pixel
 from repsr_deploy.imaging.tiling import FAST_TILE
 from repsr_deploy.model_info import ModelInfo
@@ -78,7 +78,7 @@ def tiles_bytes(plan: Plan, info: ModelInfo, batches: BatchPlan) -> int:
     return math.ceil(each * min((batches.in_flight + 1) * side**2, whole))
 
 
-def encode_bytes(pixels: int, channels: int, sample_bytes: int, form: Format) -> int:
+def encode_bytes(pixels: int, channels: int, sample_bytes: int, form: WebFormat) -> int:
     """A writer's copies, what it works with, and its file."""
     has_alpha = channels == 4
     match form:

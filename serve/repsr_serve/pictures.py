@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_file import QUALITY
 from repsr_serve.buffers import Buffer
 
-FORMAT_OF_MEDIA: dict[str, Format] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
-MEDIA_OF_FORMAT: dict[Format, str] = {form: media for media, form in FORMAT_OF_MEDIA.items()}
+FORMAT_OF_MEDIA: dict[str, WebFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+MEDIA_OF_FORMAT: dict[WebFormat, str] = {form: media for media, form in FORMAT_OF_MEDIA.items()}
 
 Progress = Callable[[float], None]
 """Called from any thread with the part that is done, 0 to 1, more and more."""
@@ -25,7 +25,7 @@ class Order:
     the first model."""
     factor: float | None = None
     """Enlargement (`scale` in HTTP); None for the model's."""
-    format: Format | None = None
+    format: WebFormat | None = None
     """Of the result; None for the source's."""
     quality: int = QUALITY
     """Of JPEG and WebP, 1 to 100."""
@@ -37,7 +37,7 @@ class Result:
 
     encoded: Buffer
     """The picture's file; whoever has the result closes it."""
-    format: Format
+    format: WebFormat
     model: str
     factor: float
     source_size: tuple[int, int]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from repsr_deploy.errors import UsageError
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_bytes import MAX_SIDE
 from repsr_deploy.imaging.upscaler import checked_factor
 from repsr_deploy.model_info import ModelInfo
@@ -27,7 +27,7 @@ class Plan:
     """What the last run gives."""
     size: tuple[int, int]
     """(width, height) of the result."""
-    format: Format
+    format: WebFormat
     """Of the result."""
 
     @property

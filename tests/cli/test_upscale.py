@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +37,6 @@ def here(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("text.png").write_bytes(b"not an image\n")
     Path("cut.png").write_bytes(Path("a.png").read_bytes()[:2000])
     return tmp_path
-
-
-def _command(*args: str) -> list[str]:
-    script = "import sys; from repsr_deploy.cli.upscale import main; sys.exit(main())"
-    return [sys.executable, "-c", script, *args]
 
 
 def _files(folder: Path) -> list[str]:
@@ -117,7 +107,7 @@ BAD_USAGE = [
     (["a.png", "-o", "b.png", "--quality", "101"], "'--quality'"),
     (["a.png", "-o", "b.png", "--runtime", "torch"], "unknown runtime 'torch'; expected auto or one of onnxruntime, "),
     (["a.png", "-o", "b.png", "--precision", "fp8"], "'--precision'"),
-    (["a.png", "-o", "b.gif"], "extension '.gif'; expected one of .png, .jpg, .jpeg, .webp"),
+    (["a.png", "-o", "b.gif"], "extension '.gif'; expected one of .png, .jpg, .jpeg, "),
     (["a.png", "-o", "b"], "end it with / to make it one"),
     (["a.png", "-o", "b/", "--ext", "gif"], "extension is 'gif'"),
     (["a.png", "text.png", "-o", "b.png"], "is a file, but the inputs may be several"),
@@ -129,7 +119,7 @@ BAD_USAGE = [
 
 FAILURES = [
     (["none.png", "-o", "b.png"], "none.png does not exist; expected an image file"),
-    (["empty.png", "-o", "b.png"], "cannot read empty.png: it is empty; expected a PNG, JPEG or WebP image"),
+    (["empty.png", "-o", "b.png"], "cannot read empty.png: it is empty; expected "),
     (["text.png", "-o", "b.png"], "cannot read text.png: it starts with b'not an i'; expected a PNG"),
     (["cut.png", "-o", "b.png"], "cannot read cut.png: it is cut off after 2000 bytes"),
     (["a.png", "-o", "b.png", "-m", "a.png"], "a.png is not a complete ONNX model"),
@@ -144,7 +134,7 @@ FAILURES = [
         ["a.png", "-o", "b.png", "--runtime", "onnxruntime", "--precision", "bf16"],
         "runtime onnxruntime computes Plain-M2C8, a fp32 model, in fp32 on this machine, not in bf16",
     ),
-    (["hollow", "-o", "out"], "folder hollow holds no image (0 other files)"),
+    (["hollow", "-o", "out"], "folder hollow holds no image or video (0 other files)"),
     (["a.png", "-o", "text.png/b.png"], "cannot write text.png/b.png"),
 ]
 
@@ -186,47 +176,6 @@ def test_a_link_to_the_input_is_the_input(here: Path, capsys: pytest.CaptureFixt
     np.testing.assert_array_equal(read_image(here / "a.png"), IMAGE)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs setrlimit")
-def test_a_full_disk(here: Path) -> None:
-    """A limit on file sizes stands in for the end of the disk: the write itself fails, in the middle."""
-    import resource
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-    before = _files(here)
-    done = subprocess.run(
-        _command("a.png", "-o", "b.png", "-m", "m.onnx"), capture_output=True, text=True, check=False, preexec_fn=limit
-    )
-    assert done.returncode == 1
-    assert "cannot write b.png: File too large; choose a writable place with free space" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert _files(here) == before
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="needs a user whom permissions bind")
-def test_an_unwritable_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "locked").mkdir(mode=0o555)
-    assert main(["a.png", "-o", "locked/b.png", "-m", "m.onnx"]) == 1
-    assert "cannot write locked/b.png: Permission denied" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_an_interrupt_leaves_no_half_file(here: Path) -> None:
-    write_image(here / "large.png", np.tile(IMAGE, (24, 24, 1)))
-    command = _command("a.png", "large.png", "-o", "out", "-m", "m.onnx", "-s", "8", "-t", "32")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (here / "out" / "a.png").exists():  # then the large one is being done
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr == "repsr-upscale: error: interrupted\n"
-    assert _files(here / "out") == ["a.png"]
-
-
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -235,8 +184,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         "--tile",
         "--runtime",
         "--precision",
-        "An existing",
-        "Quality of JPEG and WebP",
+        "--skip-existing",
+        "Quality of JPEG, WebP",
     ):
         assert words in text
 

@@ -8,8 +8,10 @@ import zlib
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 import skimage.data
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
@@ -105,4 +107,62 @@ def every_kind() -> dict[str, bytes]:
             )
     for form in ("PNG", "WEBP"):
         files |= {f"{form.lower()} {mode} animated": animated(form, mode) for mode in ("L", "RGB", "RGBA")}
+    return files
+
+
+def opencv_avif(image: Any, depth: int = 8, quality: int = 100) -> bytes:
+    """An AVIF that OpenCV writes, of samples (BGR) in so many bits."""
+    options = [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, quality]
+    return cv2.imencode(".avif", image, options)[1].tobytes()
+
+
+def by_tifffile(image: Any, **options: Any) -> bytes:
+    """A file that tifffile writes."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, image, **options)
+    return file.getvalue()
+
+
+def rle8_bmp() -> bytes:
+    """Run lengths (GDI, bitmap compression): runs, literal pixels, a jump, the ends of rows and of the picture."""
+    palette = b"".join(bytes((number, 255 - number, number // 2, 0)) for number in range(256))
+    rows = b"\5\7\0\3\1\2\3\0\0\0" + b"\0\2\4\0\4\11\0\0" + b"\10\377\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 3, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    start = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + palette + rows
+
+
+@cache
+def other_kinds() -> dict[str, bytes]:
+    """Small files of the formats that services do not read, by name."""
+    alpha = np.dstack((RGB, RGB[::-1, :, 0]))
+    deep = RGB.astype(np.uint16) * 257
+    turned = Pillow.Exif()
+    turned[0x0112] = 6
+    files: dict[str, bytes] = {}
+    for way in ("raw", "tiff_lzw", "packbits", "zstd", "lzma", "jpeg", "tiff_adobe_deflate"):
+        files[f"tiff rgb {way}"] = by_pillow("TIFF", compression=way, tiffinfo={278: 8})
+    for mode in ("1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr"):
+        files[f"tiff {mode}"] = by_pillow("TIFF", mode, compression="tiff_lzw", exif=turned)
+    files["tiff group4"] = by_pillow("TIFF", "1", compression="group4")
+    files["tiff pages"] = by_pillow("TIFF", save_all=True, append_images=[Pillow.fromarray(RGB[::-1])])
+    for order in "<>":
+        files[f"tiff {order} tiles"] = by_tifffile(
+            deep, byteorder=order, bigtiff=True, tile=(16, 32), compression="zlib", predictor=True, photometric="rgb"
+        )
+        files[f"tiff {order} planes"] = by_tifffile(
+            np.moveaxis(alpha, -1, 0), byteorder=order, photometric="rgb", planarconfig="separate", rowsperstrip=10,
+            extrasamples=["assocalpha"],
+        )  # fmt: skip
+    files["bmp rle8"] = rle8_bmp()
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        files[f"bmp {mode}"] = by_pillow("BMP", mode)
+    for mode in ("L", "RGB", "RGBA"):
+        files[f"avif {mode}"] = by_pillow("AVIF", mode, quality=90, exif=turned, icc_profile=SRGB)
+    for depth in (10, 12):
+        files[f"avif {depth} bits"] = opencv_avif(RGB.astype(np.uint16) << depth - 8, depth)
+        files[f"avif {depth} bits gray"] = opencv_avif(RGB[..., 0].astype(np.uint16) << depth - 8, depth)
+    files["avif animated"] = animated("AVIF")
+    files |= {f"gif {mode}": by_pillow("GIF", mode) for mode in ("L", "P", "RGBA")}
+    files["gif animated"] = animated("GIF", "P")
     return files

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repsr_deploy.imaging.bgr import BAND_PIXELS, from_bgr, over_white, to_bgr
+from repsr_deploy.imaging.bgr import BAND_PIXELS, channels_of, from_bgr, over_white, to_bgr
 
 
 def noise(*shape: int, dtype: Any = np.uint8) -> Any:
@@ -34,11 +34,19 @@ def test_every_turn_of_every_layout(orientation: int, shape: tuple[int, ...], dt
         return arrays[0]
 
     before = image.copy()
-    seen = from_bgr(to_bgr(image), orientation, allocate)
+    seen = from_bgr(to_bgr(image), orientation, channels_of(image), allocate)
     np.testing.assert_array_equal(seen, turned(image, orientation))
     np.testing.assert_array_equal(image, before)
     assert seen is arrays[0]
     assert seen.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gray_stored_in_colours(dtype: Any) -> None:
+    gray, alpha = noise(5, 7, dtype=dtype), noise(7, 5, dtype=dtype).T
+    stored = np.dstack((gray, gray, gray, alpha))
+    np.testing.assert_array_equal(from_bgr(stored, 1, 1, np.empty), gray)
+    np.testing.assert_array_equal(from_bgr(stored, 6, 2, np.empty), turned(np.dstack((gray, alpha)), 6))
 
 
 def test_order_of_channels() -> None:
@@ -58,3 +66,4 @@ def test_white_under_transparency(shape: tuple[int, int], dtype: Any) -> None:
     exact = colour * alpha + full_scale * (1 - alpha)
     assert np.abs(over_white(image) - exact).max() <= 0.501 + full_scale * 2**-22
     assert (over_white(image)[0, 0] == full_scale).all()
+    np.testing.assert_array_equal(over_white(image[..., [0, 3]]), over_white(image)[..., :1])

@@ -107,14 +107,33 @@ def test_transparency_in_jpeg_is_put_on_white_and_said_so(tmp_path: Path, caplog
 def test_16_bits_in_jpeg_become_8_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         write_image(tmp_path / "a.webp", RGB.astype(np.uint16) * 257, quality=100)
-    assert "WEBP holds 8 bits" in caplog.text
+    assert "WebP holds 8 bits" in caplog.text
     assert np.abs(read_image(tmp_path / "a.webp").astype(int) - RGB).mean() < 3
 
 
-def test_gray_with_alpha_is_written_as_rgba(tmp_path: Path) -> None:
-    image = layout("rgba", np.uint8)[..., [0, 3]]
-    write_image(tmp_path / "a.png", image)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image[..., [0, 0, 0, 1]])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_gray_with_alpha_stays_so(suffix: str, dtype: Any, tmp_path: Path) -> None:
+    image = np.ascontiguousarray(layout("rgba", dtype)[..., [0, 3]])
+    path = tmp_path / f"a{suffix}"
+    write_image(path, image)
+    actual = read_image(path)
+    assert actual.dtype == dtype
+    np.testing.assert_array_equal(actual, image)
+    if dtype == np.uint8:
+        np.testing.assert_array_equal(by_pillow(path, "PNG" if suffix == ".png" else "TIFF"), image)
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".webp", True), (".avif", True), (".bmp", True), (".jpg", False)])
+def test_gray_with_alpha_where_there_is_no_such_thing(suffix: str, kept: bool, tmp_path: Path) -> None:
+    image = np.ascontiguousarray(layout("rgba", np.uint8)[..., [0, 3]])
+    write_image(tmp_path / f"a{suffix}", image)
+    actual = read_image(tmp_path / f"a{suffix}")
+    if kept:
+        assert np.abs(actual[..., 3].astype(int) - image[..., 1]).max() <= (2 if suffix == ".avif" else 0)
+        assert np.abs(np.diff(actual[..., :3].astype(int), axis=2)).max() <= 6  # as gray as the format gives
+    else:
+        assert actual.ndim == 2
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -164,7 +183,7 @@ def _png(width: int, height: int, samples: bytes) -> bytes:
     [
         (b"", "it is empty"),
         (b"no image\n", "it starts with b'no image'"),
-        (b"GIF89a" + bytes(20), "expected a PNG, JPEG or WebP"),
+        (b"GIF80a" + bytes(20), "expected a PNG, JPEG, WebP, TIFF, BMP, AVIF or GIF image"),
         (_png(100_000, 100_000, b"x"), "claims 100000 x 100000 pixels; expected at most 536870912"),
         (_png(0, 5, b"x"), "claims 0 x 5 pixels"),
         (_png(300, 300, bytes(5000)), "cannot decode"),
@@ -194,12 +213,12 @@ def test_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.txt"])
 def test_a_format_that_is_not_written(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected one of \.png, \.jpg, \.jpeg, \.webp"):
+    with pytest.raises(UsageError, match=r"expected one of \.png, \.jpg, \.jpeg, .*\.avif$"):
         write_image(tmp_path / name, RGB)
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ImageFileError, match="WEBP holds at most 16383 a side"):
+    with pytest.raises(ImageFileError, match="WebP holds at most 16383 a side"):
         write_image(tmp_path / "a.webp", np.zeros((4, 16384, 3), np.uint8))
     with pytest.raises(UsageError, match="quality is 0"):
         write_image(tmp_path / "a.jpg", RGB, quality=0)

@@ -144,36 +144,6 @@ def test_opaque_and_constant_alpha_change_nothing(name: str) -> None:
         assert (output[..., 3] == value).all()
 
 
-def test_no_dark_fringe() -> None:
-    """A white disc over invisible black, put on white, stays white: the hidden colour must not leak into the edge."""
-    image = np.zeros((80, 81, 4), np.uint8)
-    rows, columns = np.indices(image.shape[:2])
-    image[np.hypot(rows - 40, columns - 40) < 25] = 255
-    identity = Upscaler(_skip_only(), tile=32).upscale(image)
-    visible = identity[..., 3] > 0
-    assert identity[visible][:, :3].min() == 255
-    naive = Upscaler(_skip_only()).upscale(image[..., :3])
-    assert naive[visible].min() < 255  # what would be seen without bleeding: the network's blur does mix black in
-
-
-def _skip_only() -> Runtime:
-    """A network that blurs: its tail takes the mean of 3 x 3 pixels, and the skip is taken off."""
-    spec = spec_of(2, 1, 8)
-    model = plain_model(spec)
-    arrays = {item.name: np.zeros_like(numpy_helper.to_array(item)) for item in model.graph.initializer}
-    for channel in range(3):
-        arrays["head.weight"][channel, channel, 1, 1] = 1
-        arrays["body.0.weight"][channel, channel, 1, 1] = 1
-        for phase in range(4):
-            arrays["tail.weight"][channel * 4 + phase, channel] = 1 / 9
-            arrays["tail.weight"][channel * 4 + phase, channel, 1, 1] -= 1
-    keep = ("skip.channels", "range.low", "range.high")
-    for item in model.graph.initializer:
-        if item.name not in keep:
-            item.CopyFrom(numpy_helper.from_array(arrays[item.name], item.name))
-    return open_runtime(model.SerializeToString(), "onnxruntime")
-
-
 def test_alpha_does_not_ring() -> None:
     image = layouts("uint8")["rgba"]
     image[..., 3] = np.where(image[..., 3] > 100, 200, 30)
@@ -557,15 +527,15 @@ def test_tiles_for_batches_are_equal(side: int, layout: str, dtype: str) -> None
 
 
 def test_tiles_for_batches_are_not_mostly_halo() -> None:
-    """The halo of this network is 4, with transparency 8: a side of 31 leaves less than half of a tile to its core."""
+    """The halo of this network is 4, with transparency 9: a side of 35 leaves less than half of a tile to its core."""
     image = layouts("uint8")["rgba"]
-    for side, sides in ((32, {32}), (31, {47, 48}), (16, {32})):
+    for side, sides in ((36, {36}), (35, {49}), (16, {34})):
         runtime = _Sharing(side, 1)
         np.testing.assert_array_equal(Upscaler(runtime).upscale(image), Upscaler(runtime_of()).upscale(image))
         assert {size for shape in runtime.shapes for size in shape} <= sides
     runtime = _Sharing(64, 1)
     np.testing.assert_array_equal(Upscaler(runtime, tile=20).upscale(image), Upscaler(runtime_of()).upscale(image))
-    assert {size for shape in runtime.shapes for size in shape} <= {35, 36}  # what is asked for is done
+    assert {size for shape in runtime.shapes for size in shape} <= {36, 37}  # what is asked for is done
 
 
 @pytest.mark.parametrize("in_flight", [1, 4, 20])

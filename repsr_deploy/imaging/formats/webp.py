@@ -11,15 +11,15 @@ from repsr_deploy.imaging.formats.base import (
     Container,
     cut_off,
     damaged,
+    kept_bytes,
     starts_with,
     too_many_parts,
 )
-from repsr_deploy.imaging.formats.exif import orientation_of
+from repsr_deploy.imaging.formats.exif import orientation_of, without_prefix
 
 _RIFF_HEADER = 12
-_ANIMATED, _ALPHA, _PROFILE = 0x02, 0x10, 0x20  # flags of VP8X
-_READ = {b"VP8X", b"VP8L", b"VP8 ", b"EXIF", b"ICCP"}
-_EXIF = b"Exif\0\0"  # some writers keep JPEG's prefix
+_ANIMATED, _XMP, _EXIF, _ALPHA, _PROFILE = 0x02, 0x04, 0x08, 0x10, 0x20  # flags of VP8X
+_READ = {b"VP8X", b"VP8L", b"VP8 ", b"EXIF", b"ICCP", b"XMP "}
 
 
 def is_webp(data: memoryview) -> bool:
@@ -39,27 +39,38 @@ def read_webp(data: memoryview) -> Container:
         if kind in _READ:
             first.setdefault(kind, body)
     width, height, alpha, animated = _picture(first)
-    exif, profile = first.get(b"EXIF", memoryview(b"")), first.get(b"ICCP", b"")
+    exif, profile = without_prefix(first.get(b"EXIF", memoryview(b""))), first.get(b"ICCP", b"")
     return Container(
         format="webp",
         width=width,
         height=height,
         channels=4 if alpha else 3,
         animated=animated,
-        orientation=orientation_of(exif[len(_EXIF) :] if starts_with(exif, _EXIF) else exif),
+        orientation=orientation_of(exif),
         icc_profile=bytes(profile) if 0 < len(profile) <= MAX_PROFILE_BYTES else None,
+        exif=kept_bytes(exif),
+        xmp=kept_bytes(first.get(b"XMP ")),
     )
 
 
-def webp_with_profile(encoded: memoryview, profile: bytes) -> bytes:
-    """A WebP without a profile as one with it, which takes the extended form."""
+def webp_with(encoded: memoryview, *, profile: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """A WebP of a picture alone as one with what describes it, which takes the extended form."""
+    if profile is None and exif is None and xmp is None:
+        return bytes(encoded)
     container = read_webp(encoded)
-    flags = _PROFILE | (_ALPHA if container.channels == 4 else 0)
+    flags = _ALPHA if container.channels == 4 else 0
+    before: list[tuple[bytes, bytes | memoryview]] = []
+    behind: list[tuple[bytes, bytes | memoryview]] = []
+    for flag, kind, body, place in (
+        (_PROFILE, b"ICCP", profile, before), (_EXIF, b"EXIF", exif, behind), (_XMP, b"XMP ", xmp, behind),
+    ):  # fmt: skip
+        if body is not None:
+            flags |= flag
+            place.append((kind, body))
     sides = b"".join((side - 1).to_bytes(3, "little") for side in (container.width, container.height))
-    chunks = [(b"VP8X", bytes((flags, 0, 0, 0)) + sides), (b"ICCP", profile)]
-    chunks += [(kind, body) for kind, body in _chunks(encoded) if kind != b"VP8X"]
+    picture = [(kind, body) for kind, body in _chunks(encoded) if kind != b"VP8X"]
     pieces: list[bytes | memoryview] = []
-    for kind, body in chunks:
+    for kind, body in [(b"VP8X", bytes((flags, 0, 0, 0)) + sides), *before, *picture, *behind]:
         pieces += [kind, struct.pack("<I", len(body)), body, bytes(len(body) % 2)]
     return b"".join((b"RIFF", struct.pack("<I", 4 + sum(map(len, pieces))), b"WEBP", *pieces))
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from repsr_deploy.imaging.container import Container, Format
+from repsr_deploy.errors import ImageFileError
+from repsr_deploy.imaging.container import WEB_FORMATS, Container, WebFormat
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """A whole file's picture: size and samples as they will be decoded."""
 
-    format: Format
+    format: WebFormat
     width: int
     """As seen, after the Exif orientation."""
     height: int
     channels: int
-    """1 (gray), 3 (RGB) or 4 (RGB, alpha)."""
+    """1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)."""
     sample_bytes: int
     """1 or 2."""
 
     @classmethod
     def of(cls, container: Container) -> Header:
-        """The part of a container that a service asks for."""
+        """The part of a container that a service asks for. Raises: ImageFileError: it is of another format."""
         width, height = container.seen_size
+        if container.format not in WEB_FORMATS:
+            raise ImageFileError(f"the image is {container.format}; expected {', '.join(WEB_FORMATS)}")
         return cls(
             format=container.format,
             width=width,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from repsr_deploy.errors import RepsrError
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_bytes import MAX_PIXELS, QUALITY, Image
 from repsr_deploy.imaging.picture import Picture
 from repsr_serve.buffers import Buffer
@@ -151,7 +151,7 @@ class Codec:
             buffer.close()
         return SharedPicture(image_hwc=image, icc_profile=icc_profile, buffer=pixels)
 
-    async def encode(self, picture: Picture, form: Format, quality: int = QUALITY) -> Buffer:
+    async def encode(self, picture: Picture, form: WebFormat, quality: int = QUALITY) -> Buffer:
         """Encode a picture, as `encode_image` does.
 
         Args:

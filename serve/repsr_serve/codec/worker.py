@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from repsr_deploy.errors import ImageFileError, RepsrError
+from repsr_deploy.imaging.container import WEB_FORMATS
 from repsr_deploy.imaging.image_bytes import NAMELESS, decode_image, encode_image, read_header
 from repsr_serve.buffers import Buffer
 from repsr_serve.codec.header import Header
@@ -117,7 +118,7 @@ def _answer(request: Message) -> Message:
 
 def _probe(request: Message) -> Message:
     (encoded,) = request.buffers
-    return Message(asdict(Header.of(read_header(encoded.map()))))
+    return Message(asdict(Header.of(read_header(encoded.map(), formats=WEB_FORMATS))))
 
 
 def _decode(request: Message) -> Message:
@@ -128,7 +129,8 @@ def _decode(request: Message) -> Message:
         made.append(SharedPicture.empty(shape, dtype))
         return made[0].image_hwc
 
-    picture = decode_image(encoded.map(), max_pixels=request.words["max_pixels"], allocate=allocate)
+    most = request.words["max_pixels"]
+    picture = decode_image(encoded.map(), max_pixels=most, allocate=allocate, formats=WEB_FORMATS)
     image = picture.image_hwc
     profile = [] if picture.icc_profile is None else [Buffer.of(picture.icc_profile)]
     return Message({"shape": image.shape, "dtype": image.dtype.name}, [made[0].buffer, *profile])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_serve.pictures import FORMAT_OF_MEDIA
 from repsr_serve.problems import Problem
 from repsr_serve.validation import shown
@@ -15,7 +15,7 @@ MOST_RANGES = 64
 """That are looked at; browsers send ten."""
 
 
-def wanted(accept: str | None, form: Format | None = None) -> tuple[bool, Format | None]:
+def wanted(accept: str | None, form: WebFormat | None = None) -> tuple[bool, WebFormat | None]:
     """Whether the answer is JSON, and in which format its picture is.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_serve.http.body import read_picture
 from repsr_serve.http.errors import problem_answers
 from repsr_serve.http.order import DOCUMENTED, read_order
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 POLL_S = 1
 """When a job that is not finished is worth looking at again."""
-_EXTENSIONS: dict[Format, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+_EXTENSIONS: dict[WebFormat, str] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 class Size(BaseModel):
@@ -46,7 +46,7 @@ class JobDocument(BaseModel):
     expires: datetime | None = Field(description="When a finished job and its result are deleted.")
     model: str
     scale: float
-    format: Format
+    format: WebFormat
     source: Size
     width: int = Field(description="Of the result.")
     height: int

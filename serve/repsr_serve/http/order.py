@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_file import QUALITY
 from repsr_deploy.imaging.upscaler import MAX_FACTOR
 from repsr_serve.http.body import FIELDS
@@ -38,7 +38,7 @@ class Asked(BaseModel):
     scale: Annotated[float, Field(gt=0, le=MAX_FACTOR), BeforeValidator(_decimal)] | None = Field(
         None, description="Enlargement; without it, the model's.", examples=[2]
     )
-    format: Format | None = Field(
+    format: WebFormat | None = Field(
         None, description="Of the result; without it, what Accept says, else the source's.", examples=["png"]
     )
     quality: Annotated[int, BeforeValidator(_decimal)] = Field(QUALITY, ge=1, le=100, description="Of JPEG and WebP.")

@@ -1,10 +1,11 @@
-"""The web page at `/`: a fixed table of files inside the package, under a policy that lets it load nothing else."""
+"""The web page at `/`: a fixed table of files inside the packages, under a policy that lets it load nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
@@ -50,18 +51,20 @@ class Asset:
     """Quoted, as HTTP writes it (RFC 9110, 8.8.3)."""
 
 
-def _read(name: str) -> Asset:
-    content = (files("repsr_serve") / "web" / name).read_bytes()
+def _read(name: str, folder: Traversable) -> Asset:
+    content = (folder / name).read_bytes()
     return Asset(content, MEDIA_OF_ENDING[name.rpartition(".")[2]], f'"{sha256(content).hexdigest()[:32]}"')
 
 
-PAGE = _read("index.html")
+OWN, SHARED = files("repsr_serve") / "web", files("repsr_deploy") / "compare" / "web"
+PAGE = _read("index.html", OWN)
 ASSETS = {
-    name: _read(name)
-    for name in (
-        *("app.js", "api.js", "geometry.js", "settings.js", "theme.js", "viewer.js", "words.js"),
-        *("style.css", "favicon.svg"),
+    name: _read(name, folder)
+    for folder, names in (
+        (OWN, ("app.js", "api.js", "settings.js", "theme.js", "words.js", "style.css", "favicon.svg")),
+        (SHARED, ("geometry.js", "viewer.js", "viewer.css")),
     )
+    for name in names
 }
 
 

@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_serve.pictures import Order
 from repsr_serve.problems import Problem
 
@@ -45,7 +45,7 @@ class Job:
 
     model: str
     factor: float
-    format: Format
+    format: WebFormat
     """Of the result."""
     quality: int
     source_width: int

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_serve.plan import Plan
 from repsr_serve.problems import Problem
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 8
 """Encoders work on blocks of that side."""
-_RATIOS: dict[Format, float] = {"png": 1.05, "jpeg": 2.0, "webp": 1.2}
+_RATIOS: dict[WebFormat, float] = {"png": 1.05, "jpeg": 2.0, "webp": 1.2}
 """Bytes of the largest file by its bytes of samples: noise of full contrast at quality 100, and some room."""
 _HEAD_BYTES = 2**16
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

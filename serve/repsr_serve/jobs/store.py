@@ -23,7 +23,7 @@ VERSION = 1
 ROW_BYTES = 4096
 """What any job counts of the disk beside its files: its row, and blocks that they do not fill."""
 
-_TYPES = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "State": "TEXT", "Format": "TEXT"}
+_TYPES = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "State": "TEXT", "WebFormat": "TEXT"}
 _COLUMNS = {field.name: str(field.type) for field in fields(Job)}
 _NAMES = ", ".join(_COLUMNS)
 _TABLES = f"""

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 
 import pydantic_core
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_file import QUALITY
 from repsr_deploy.imaging.upscaler import MAX_FACTOR
 from repsr_serve.oip.tensors import Port, Values, brief, check_values, checked_shape, from_binary, from_json
@@ -39,7 +39,7 @@ class InferRequest:
     """Whether the output is wanted as bytes behind the JSON."""
     scale: float | None = None
     """Of pictures, like the two below, as in /v1/upscale."""
-    format: Format | None = None
+    format: WebFormat | None = None
     quality: int = QUALITY
 
 
@@ -208,8 +208,8 @@ def _options(parameters: dict[str, Any], port: Port) -> dict[str, Any]:
                 "parameters", f"The scale is {brief(scale)}; expected a number above 0, up to {MAX_FACTOR:g}."
             )
         options["scale"] = float(scale)
-    if form is not None and form not in get_args(Format):
-        raise Problem("parameters", f"The format is {brief(form)}; expected {', '.join(get_args(Format))}.")
+    if form is not None and form not in get_args(WebFormat):
+        raise Problem("parameters", f"The format is {brief(form)}; expected {', '.join(get_args(WebFormat))}.")
     if quality is not None and (type(quality) is not int or not 1 <= quality <= 100):
         raise Problem("parameters", f"The quality is {brief(quality)}; expected 1 to 100.")
     return options

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from repsr_deploy.errors import ImageFileError, UsageError
-from repsr_deploy.imaging.container import Format, UnknownFormatError, read_container
+from repsr_deploy.imaging.container import UnknownFormatError, WebFormat, read_container
 from repsr_deploy.imaging.image_bytes import decode_image, encode_image
 from repsr_serve.buffers import Buffer
 from repsr_serve.codec import Codec, Picture, SharedPicture
 from tests.imaging.file_kinds import RGB, SRGB, animated, by_pillow, every_kind, png_header
 from tests.serve.codec.processes import open_files
 
-FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
+FORMATS: tuple[WebFormat, ...] = ("png", "jpeg", "webp")
 NOISE = np.random.default_rng(0).integers(0, 256, (1200, 1100, 3), np.uint8)
 
 
@@ -28,7 +28,7 @@ async def read(codec: Codec, data: bytes) -> SharedPicture:
         return await codec.decode(encoded, await codec.probe(encoded))
 
 
-async def written(codec: Codec, picture: Picture, form: Format, quality: int = 90) -> bytes:
+async def written(codec: Codec, picture: Picture, form: WebFormat, quality: int = 90) -> bytes:
     with await codec.encode(picture, form, quality) as encoded:
         return bytes(encoded.map())
 
@@ -59,7 +59,7 @@ def test_hundreds_of_jobs_at_once(runner: asyncio.Runner, codec: Codec) -> None:
     chance = random.Random(5)
     files = [*every_kind().values(), bytes(encode_image(NOISE, "jpeg")), bytes(encode_image(NOISE, "png"))]
 
-    async def job(data: bytes, form: Format, quality: int, cut: bool) -> None:
+    async def job(data: bytes, form: WebFormat, quality: int, cut: bool) -> None:
         if cut:
             with pytest.raises(ImageFileError, match="cut off"):
                 await read(codec, data[:-30])
@@ -162,7 +162,7 @@ def test_what_cannot_be_written(runner: asyncio.Runner, codec: Codec) -> None:
         runner.run(codec.encode(Picture(image_hwc=RGB), "jpeg", 101))
     with pytest.raises(UsageError, match="image is float32"):
         runner.run(codec.encode(Picture(image_hwc=RGB.astype(np.float32)), "jpeg"))
-    with pytest.raises(ImageFileError, match="WEBP holds at most 16383"):
+    with pytest.raises(ImageFileError, match="WebP holds at most 16383"):
         runner.run(codec.encode(Picture(image_hwc=np.zeros((1, 16384), np.uint8)), "webp"))
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_serve.http.accept import wanted
 from repsr_serve.problems import Problem
 
@@ -36,7 +36,7 @@ from repsr_serve.problems import Problem
     ],
 )
 def test_the_answer_is_what_the_client_likes_most(
-    accept: str | None, form: Format | None, expected: tuple[bool, Format | None]
+    accept: str | None, form: WebFormat | None, expected: tuple[bool, WebFormat | None]
 ) -> None:
     assert wanted(accept, form) == expected
 

@@ -8,19 +8,19 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from repsr_deploy.imaging.container import Format
+from repsr_deploy.imaging.container import WebFormat
 from repsr_deploy.imaging.image_bytes import encode_image
 from repsr_serve.codec import Header
 from repsr_serve.jobs.space import most_bytes, no_space
 from repsr_serve.plan import Plan
 from repsr_serve.problems import Problem
 
-FORMS: tuple[Format, ...] = ("png", "jpeg", "webp")
+FORMS: tuple[WebFormat, ...] = ("png", "jpeg", "webp")
 SIZES = [(1, 1), (640, 1), (1, 999), (333, 217)]
 
 
 @pytest.mark.parametrize(("channels", "sample_bytes", "form"), list(itertools.product((1, 3, 4), (1, 2), FORMS)))
-def test_noise_takes_less(channels: int, sample_bytes: int, form: Format) -> None:
+def test_noise_takes_less(channels: int, sample_bytes: int, form: WebFormat) -> None:
     random = np.random.default_rng(channels)
     for width, height in SIZES:
         header = Header(format=form, width=width, height=height, channels=channels, sample_bytes=sample_bytes)

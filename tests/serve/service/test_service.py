@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from repsr_deploy.imaging.batch import upscale_files
+from repsr_deploy.imaging.enlargement import Enlargement
 from repsr_deploy.imaging.folders import Job
 from repsr_deploy.imaging.image_bytes import decode_image
 from repsr_deploy.imaging.upscaler import Upscaler
@@ -75,7 +76,7 @@ def test_pixels_and_profile_are_those_of_repsr_upscale(tmp_path: Path) -> None:
         source = tmp_path / name
         source.write_bytes(sources[name])
         target = tmp_path / f"result.{ {'png': 'png', 'jpeg': 'jpg', 'webp': 'webp'}[result.format] }"
-        (outcome,) = upscale_files(upscalers[result.model], [Job(source, target)], factor=order.factor)
+        (outcome,) = upscale_files(upscalers[result.model], [Job(source, target)], Enlargement(factor=order.factor))
         assert outcome.error is None
         assert result.source_size == outcome.size
         assert result.size == outcome.new_size

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,40 +11,16 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from tests.browser import browser
 from tests.serve.web.web_page import WebPage
-
-SWITCHES = (
-    "--headless=new",
-    "--no-sandbox",  # which does not work for root in a container
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--force-color-profile=srgb",
-    "--hide-scrollbars",
-)
 
 
 @pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Generator[webdriver.Chrome]:
-    """The browser, or a visible skip where there is none; in CI there has to be one."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        missing = "no chromium and chromedriver in PATH; install them to test the web page"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for switch in SWITCHES:
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
-    try:
+def driver() -> Generator[webdriver.Chrome]:
+    """The browser."""
+    with browser() as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

@@ -46,8 +46,11 @@ class Tags(HTMLParser):
 
 
 def test_table_is_what_the_folder_holds() -> None:
-    held = {path.name for path in (files("repsr_serve") / "web").iterdir()}
-    assert held == {"index.html", *ASSETS}
+    own = {path.name for path in (files("repsr_serve") / "web").iterdir()}
+    shared = {path.name for path in (files("repsr_deploy") / "compare" / "web").iterdir()}
+    assert own <= {"index.html", *ASSETS}
+    assert set(ASSETS) <= own | shared
+    assert not own & shared
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/assets/{name}" for name in ASSETS)])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from repsr_deploy.errors import ImageFileError, UsageError
 from repsr_deploy.files import sha256
 from repsr_deploy.imaging.image_file import FORMATS, read_image
-from repsr_deploy.imaging.samples import as_uint8
+from repsr_deploy.imaging.samples import as_uint8, rgb_of
 from repsr_deploy.metrics.resize import imresize
 from repsr_train.data.pair import Uint8
 
@@ -82,10 +82,8 @@ def read_file(path: Path) -> bytes:
 
 
 def as_rgb(image: NDArray[Any]) -> Uint8:
-    """H x W or H x W x 3 or 4 of uint8 or uint16 as contiguous uint8 H x W x 3; alpha is dropped."""
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    return np.ascontiguousarray(as_uint8(image[..., :3]))
+    """H x W or H x W x C of uint8 or uint16 as contiguous uint8 H x W x 3; alpha is dropped."""
+    return np.ascontiguousarray(as_uint8(rgb_of(image)))
 
 
 def lossy_reduction(data: bytes, long_side: int, chosen: Reduction = "auto") -> int:

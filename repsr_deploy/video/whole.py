@@ -1,0 +1,40 @@
+"""Whether a video file is complete, without decoding it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+TAIL_S = 2.0
+"""What is looked at, before the end that the file claims."""
+MISSING_S = 1.0
+"""By how much packets may end before that: longer than frames last, sound aside."""
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there, is a video, and has packets up to the end that it claims."""
+    try:
+        with av.open(str(path)) as container:
+            return bool(container.streams.video) and _reaches_its_end(container)
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False
+
+
+def _reaches_its_end(container: Any) -> bool:
+    stream = container.streams.video[0]
+    if container.duration is None:
+        return False  # it was never closed
+    end_s = container.duration / av.time_base + (container.start_time or 0) / av.time_base
+    if stream.duration is not None:
+        end_s = min(end_s, float((stream.start_time or 0) + stream.duration) * float(stream.time_base))
+    container.seek(max(0, int((end_s - TAIL_S) * av.time_base)), backward=True)
+    reached_s = 0.0
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            return False
+        if packet.pts is not None:
+            reached_s = max(reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return reached_s >= end_s - MISSING_S
