@@ -39,6 +39,8 @@ class StageUse:
 class _Gap:
     """What waits before a stage, by number; the last one has the results."""
 
+    changed: threading.Condition
+    """Of the pipeline's lock. One for each gap: who waits for another one is not woken."""
     room: int
     ordered: bool
     producers: int
@@ -128,10 +130,14 @@ class Pipeline:
         if not stages or waiting < 1 or len({*names}) < len(names) or min(stage.workers for stage in stages) < 1:
             raise ValueError(f"stages are {[*stages]}, waiting is {waiting}; expected distinct ones, and 1 or more")
         self._source, self._stages, self._weigh, self._capacity = source, stages, weigh, capacity
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._stopped = stopped or threading.Event()
         producers = [1, *(stage.workers for stage in stages)]
-        self._gaps = [_Gap(room=waiting, ordered=ordered, producers=count) for count in producers]
+        self._gaps = [
+            _Gap(changed=threading.Condition(self._lock), room=waiting, ordered=ordered, producers=count)
+            for count in producers
+        ]
+        self._lighter = threading.Condition(self._lock)
         self._meters = [_Meter(workers=count) for count in producers]
         named = zip((source_name, *(stage.name for stage in stages)), self._meters, strict=True)
         self._named = {name: meter for name, meter in named if name}
@@ -141,7 +147,7 @@ class Pipeline:
     @property
     def use(self) -> dict[str, StageUse]:
         """What each stage has done so far, by name, in their order."""
-        with self._changed:
+        with self._lock:
             return {name: meter.use() for name, meter in self._named.items()}
 
     @property
@@ -167,10 +173,11 @@ class Pipeline:
         self._end(failed=kind is not None)
 
     def _end(self, *, failed: bool) -> None:
-        with self._changed:
+        with self._lock:
             if failed or any(gap.producers for gap in self._gaps):
                 self._stopped.set()
-            self._changed.notify_all()
+            for changed in (self._lighter, *(gap.changed for gap in self._gaps)):
+                changed.notify_all()
         for thread in self._threads:
             thread.join()
         for gap in self._gaps:
@@ -193,9 +200,9 @@ class Pipeline:
         if entry is None:
             return []
         number, result = entry
-        with self._changed:
+        with self._lock:
             self._weights.pop(number, None)
-            self._changed.notify_all()
+            self._lighter.notify_all()
         if isinstance(result, _Failure):
             try:
                 raise result.error
@@ -203,8 +210,9 @@ class Pipeline:
                 del entry, result  # else the traceback, which has these names, would keep itself and all items in it
         return [result]
 
-    def _start(self, work: Callable[[], None], gap: int) -> None:
+    def _start(self, work: Callable[[], None], index: int) -> None:
         """Run `work` in a thread that produces for a gap."""
+        gap = self._gaps[index]
 
         def run() -> None:
             try:
@@ -212,9 +220,9 @@ class Pipeline:
             except _StoppedError:
                 pass
             finally:
-                with self._changed:
-                    self._gaps[gap].producers -= 1
-                    self._changed.notify_all()
+                with self._lock:
+                    gap.producers -= 1
+                    gap.changed.notify_all()
 
         # a daemon: a second Ctrl-C, while the first one joins, need not wait for work under way
         thread = threading.Thread(target=run, daemon=True)
@@ -247,8 +255,10 @@ class Pipeline:
         return True
 
     def _admit(self, number: int, weight: int) -> None:
-        with self._changed:
-            self._wait(lambda: not self._weights or sum(self._weights.values()) + weight <= self._capacity)
+        with self._lock:
+            self._wait(
+                self._lighter, lambda: not self._weights or sum(self._weights.values()) + weight <= self._capacity
+            )
             self._weights[number] = weight
 
     def _work(self, index: int) -> None:
@@ -275,41 +285,42 @@ class Pipeline:
     @contextmanager
     def _busy(self, meter: _Meter) -> Generator[None]:
         thread, start = threading.get_ident(), time.perf_counter()
-        with self._changed:
+        with self._lock:
             meter.started[thread] = start
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 del meter.started[thread]
                 meter.done_s += time.perf_counter() - start
 
     def _take(self, index: int, timeout_s: float | None = None) -> tuple[int, Any] | None:
         """The next item of a gap; None when no more will come."""
         gap = self._gaps[index]
-        with self._changed:
-            self._wait(lambda: gap.next() is not None or not gap.producers, timeout_s)
+        with self._lock:
+            self._wait(gap.changed, lambda: gap.next() is not None or not gap.producers, timeout_s)
             number = gap.next()
             if number is None:
                 return None
-            self._changed.notify_all()
+            gap.changed.notify_all()
             return number, gap.pop(number)
 
     def _put(self, index: int, number: int, item: Any) -> None:
         gap = self._gaps[index]
-        with self._changed:
+        with self._lock:
             self._meters[index].items += 1
-            self._wait(lambda: gap.takes(number))
+            self._wait(gap.changed, lambda: gap.takes(number))
             gap.items[number] = item
-            self._changed.notify_all()
+            gap.changed.notify_all()
 
     def _fail(self, number: int, error: BaseException) -> None:
         """Let the consumer have an error, past the stages between; there is always room for it."""
-        with self._changed:
-            self._gaps[-1].items[number] = _Failure(error)
-            self._changed.notify_all()
+        results = self._gaps[-1]
+        with self._lock:
+            results.items[number] = _Failure(error)
+            results.changed.notify_all()
 
-    def _wait(self, ready: Callable[[], bool], timeout_s: float | None = None) -> None:
+    def _wait(self, changed: threading.Condition, ready: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Wait, with the lock held, until something is so.
 
         Raises:
@@ -320,4 +331,4 @@ class Pipeline:
                 raise _StoppedError
             if ready():
                 return
-            self._changed.wait(timeout_s)
+            changed.wait(timeout_s)

@@ -125,11 +125,12 @@ def _upscale_pictures(request: Request, upscaler: Upscaler, jobs: Sequence[Job],
     report.precision = upscaler.runtime.precision
     options = batch_options(request, upscaler.info.name)
     with progress_bar(len(jobs)) as (bar, task):
-        pipeline = picture_pipeline(upscaler, jobs, options, progress=lambda done: bar.update(task, completed=done))
+        pipeline = picture_pipeline(
+            upscaler, jobs, options, progress=lambda done: bar.update(task, completed=done), ended=report.add
+        )
         try:
             with pipeline:
                 for outcome in pipeline:
-                    report.add(outcome)
                     bar.update(task, description=f"upscaling ({pipeline.limiting} limits)")
                     if request.verbose:
                         say(bar.console, outcome)

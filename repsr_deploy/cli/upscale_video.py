@@ -15,8 +15,8 @@ from repsr_deploy.imaging.outcome import Outcome
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.video.preview import preview_video
 from repsr_deploy.video.progress import VideoOutcome
-from repsr_deploy.video.source import open_video
 from repsr_deploy.video.upscale import upscale_video
+from repsr_deploy.video.whole import is_whole
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def refuse(why: str, given: Mapping[str, bool]) -> None:
 
 
 def _outcome(request: Request, upscaler: Upscaler, job: Job) -> Outcome:
-    if request.skip_existing and _is_there(job):
+    if request.skip_existing and is_whole(job.target):
         return Outcome(job, skipped=True)
     try:
         made = _upscaled(request, upscaler, job)
@@ -68,10 +68,6 @@ def _outcome(request: Request, upscaler: Upscaler, job: Job) -> Outcome:
         return Outcome(job, error)
     except MemoryError:
         return Outcome(job, RepsrError(f"no memory to upscale {job.source}; choose a smaller factor, or -j 1:1:1"))
-    except KeyboardInterrupt:
-        if request.video.preview_s is None:
-            log.warning("%s is not finished; the same command continues it", printable(str(job.target)))
-        raise
     return Outcome(job, None, made.size, made.new_size, made.seconds)
 
 
@@ -98,12 +94,3 @@ def say(source: str, target: str, made: VideoOutcome) -> None:
         printable(target), *made.new_size, made.frames, resumed, repeated, made.seconds, made.rate, made.encoder,
         made.pix_fmt, limited,
     )  # fmt: skip
-
-
-def _is_there(job: Job) -> bool:
-    """Whether the target can be played. Ours appear whole or not at all."""
-    try:
-        with open_video(job.target):
-            return True
-    except RepsrError:
-        return False

@@ -38,6 +38,7 @@ def picture_pipeline(
     options: BatchOptions | None = None,
     *,
     progress: Callable[[float], None] | None = None,
+    ended: Callable[[Outcome], None] | None = None,
 ) -> Pipeline:
     """A pipeline that reads, upscales and writes every job, and gives an `Outcome` for each as it ends.
 
@@ -46,11 +47,13 @@ def picture_pipeline(
 
     Args:
         progress: called with the pictures processed so far, fractions included, from several threads.
+        ended: called with every outcome, from several threads, also of pictures that are finished while the pipeline
+            stops, which nobody iterates over any more.
     """
     options = options or BatchOptions()
     workers = options.workers or workers_for(os.cpu_count() or 1)
     stopped = threading.Event()
-    work = PictureWork(upscaler, options, progress, stopped)
+    work = PictureWork(upscaler, options, progress, ended, stopped)
     return Pipeline(
         map(work.step(LOOK, work.look), map(Task, jobs)),
         [

@@ -17,12 +17,16 @@ from typing import IO, TypeVar
 
 T = TypeVar("T")
 
-_DECODER_LINE = re.compile(
-    rb"libpng|jpeg|webp|^\[ *(WARN|ERROR)|^>|^\s*$|^Unknown Adobe color|unknown JFIF revision|^Inconsistent progression"
-    rb"|^\w*(TIFF|Decode|Setup)\w*:|^tempfile\.tif:",
-    re.IGNORECASE,
+_DECODER_WORDS = re.compile(
+    rb"libpng (?:warning|error): |\[ *(?:WARN|ERROR)|^>|^\s*$|Unknown Adobe color|(?:Warning: )?unknown JFIF revision"
+    rb"|(?:Corrupt JPEG data|Invalid JPEG file structure|Not a JPEG file): |Premature end of JPEG file$"
+    rb"|Invalid SOS parameters for sequential JPEG$|Unsupported JPEG (?:process|data precision)"
+    rb"|Inconsistent progression|(?:Empty JPEG image|JPEG datastream) |\b\w*(?:TIFF|Decode|Setup|JPEGLib|OJPEG)\w*: |^tempfile\.tif:",
+    re.MULTILINE,
 )
-"""Also libjpeg's warnings that do not name it (jerror.h), and the further lines of OpenCV's errors."""
+"""What libraries say in full, also libjpeg's warnings that do not name it (jerror.h), and the further lines of OpenCV's
+errors."""
+_LOG_LINE = re.compile(rb"\brepsr-\w+: ")  # of this project's commands, which may quote such words
 _WHERE = re.compile(r"^\[ *\w+:\S+\] global \S+ \S+ |OpenCV\(\S+\) \S+ error: ")  # in OpenCV: of no use to readers
 _MOST_LINES = 10
 _LONGEST_LINE = 300
@@ -118,10 +122,11 @@ class _Catch:
             printed = printed[: printed.rfind(b"\n") + 1]
         self._seen_bytes += len(printed)
         for line in printed.splitlines(keepends=True):
-            if not _DECODER_LINE.search(line):
-                os.write(self._real, line)
-            elif line.strip():
-                text = _WHERE.sub("", line.decode(errors="replace")).strip()[:_LONGEST_LINE]
+            words = None if _LOG_LINE.search(line) else _DECODER_WORDS.search(line)
+            start = len(line) if words is None else words.start()
+            os.write(self._real, line[:start])  # as of a progress bar, which ends no line
+            if line[start:].strip():
+                text = _WHERE.sub("", line[start:].decode(errors="replace")).strip()[:_LONGEST_LINE]
                 for visit in self._visits:
                     if len(visit.messages) < _MOST_LINES:
                         visit.messages.append(text)

@@ -39,7 +39,8 @@ def read_picture(path: str | Path, *, max_pixels: int | None = MAX_PIXELS) -> Pi
     """
     path = Path(path)
     if not path.is_file():
-        raise ImageFileError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected an image file")
+        what = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        raise ImageFileError(f"{path} {what}; expected an image file")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -77,9 +77,10 @@ class PictureWork:
         upscaler: Upscaler,
         options: BatchOptions,
         progress: Callable[[float], None] | None,
+        ended: Callable[[Outcome], None] | None,
         stopped: threading.Event,
     ) -> None:
-        self._upscaler, self._options, self._stopped = upscaler, options, stopped
+        self._upscaler, self._options, self._ended, self._stopped = upscaler, options, ended, stopped
         self._progress = _Progress(progress)
 
     def step(self, name: str, work: Callable[[Task], None]) -> Callable[[Task], Task]:
@@ -112,11 +113,14 @@ class PictureWork:
 
         def last(task: Task) -> Outcome:
             step(task)
-            self._progress.ended(task.job)
-            return Outcome(
+            outcome = Outcome(
                 job=task.job, error=task.error, size=task.size, new_size=task.new_size,
                 seconds=sum(task.stages_s.values()), skipped=task.skipped, stages_s=task.stages_s,
             )  # fmt: skip
+            if self._ended is not None:
+                self._ended(outcome)
+            self._progress.ended(task.job)
+            return outcome
 
         return last
 
@@ -126,6 +130,8 @@ class PictureWork:
         if self._options.skip_existing and is_whole(job.target):
             task.skipped = True
             return
+        if not job.source.is_file():
+            return  # a pipe could be opened, and nothing would ever come of it
         try:
             task.whole = self._animation(job) or self._strips(job)
             task.weight = STRIPS_BYTES if task.whole is not None else self._weight(_header(job.source))

@@ -244,6 +244,14 @@ class Upscaler:
         if isinstance(self.runtime, WholePictures) and self._network.is_plain(image):
             self.runtime.enlarge_tiles(image, tiles, output, report)
             return
+        if len(tiles) == 1:  # a thread would have nothing to hide, and takes longer to start than a small picture
+            self._expect(1)
+            try:
+                self._store(self._network.enlarge_samples(image[tiles[0].source.slices]), output, tiles[0])
+            finally:
+                self._expect(0)
+            report(tiles[0].core.pixels)
+            return
         in_flight = 1 if self._shared is None else self._shared.in_flight
         computing = threading.Semaphore(in_flight)
 

@@ -6,13 +6,16 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError, PatchWelcomeError
+
+from repsr_deploy.video.opening import URL, url_of
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,12 @@ _OF_THE_CODING = re.compile(r"(?i)encoder|vendor_id|rotate|alpha_mode|_?(BPS|DUR
 _APPLE = "com.apple.quicktime."
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 """Codec of a picture in a file -> what it is called as an attachment, in Matroska."""
+DAMAGE = (InvalidDataError, PatchWelcomeError)
+"""What FFmpeg's writers say of packets that are no good, whatever the container."""
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""What FFmpeg takes for the speakers of so many channels: PCM in MP4 must say them, and Matroska does not."""
+_LOOK_BYTES = 1 << 26
+"""How much of a file is read to find a packet of every stream."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,31 @@ class Copy:
     """Whether its packets, MP4's timed text, become SubRip."""
 
 
-def left_out(source: Any, form: str, video_index: int) -> list[str]:
-    """What a format cannot hold of an open input: streams, styles of subtitles and tags, in words.
+@dataclass(frozen=True)
+class Kept:
+    """What a format takes of a file beside its video."""
 
-    The format itself is asked, by writing a file in memory.
+    streams: frozenset[int] = frozenset()
+    """By their indexes in the file."""
+    left_out: tuple[str, ...] = ()
+    """The others, in words, and styles of subtitles and tags."""
+
+
+def what_is_kept(path: Path, form: str, video_index: int) -> Kept:
+    """What of a file goes into one of another format, which itself is asked: a packet of each stream is written in memory.
+
+    Args:
+        video_index: of the stream that is not copied.
     """
-    others = [stream for stream in source.streams if stream.index != video_index]
-    lost = [_name(stream) for stream in others if not _is_made_anew(stream) and not _holds(form, stream)]
-    lost += [f"the styles of {_name(stream)}" for stream in others if _becomes_subrip(stream, form)]
-    tags = _lost_tags(form, _tags(source))
-    return [*lost, f"the tags {', '.join(tags)}"] if tags else lost
+    with av.open(url_of(path), metadata_errors="replace") as source:
+        others = [stream for stream in source.streams if stream.index != video_index and not _is_made_anew(stream)]
+        packets = _first_packets(source, {stream.index for stream in others})
+        kept = [stream for stream in others if _holds(form, stream, packets.get(stream.index))]
+        lost = [_name(stream) for stream in others if stream not in kept]
+        lost += [f"the styles of {_name(stream)}" for stream in kept if _becomes_subrip(stream, form)]
+        tags = _lost_tags(form, _tags(source))
+        lost += [f"the tags {', '.join(tags)}"] * bool(tags)
+        return Kept(frozenset(stream.index for stream in kept), tuple(lost))
 
 
 def tag_options(source: Any) -> str:
@@ -57,21 +81,19 @@ def tag_options(source: Any) -> str:
     return "+use_metadata_tags" if any(name.startswith(_APPLE) for name in source.metadata) else ""
 
 
-def add_copy(output: Any, form: str, stream: Any, covers: Mapping[int, bytes]) -> list[Copy]:
-    """Add a stream to an output for one of an input: a list of it, empty where the format cannot hold it.
+def add_copy(output: Any, form: str, stream: Any, covers: Mapping[int, bytes]) -> Copy:
+    """Add a stream to an output for one of an input that the format takes; see `what_is_kept`.
 
     Args:
         covers: see `read_covers`.
     """
-    if _is_made_anew(stream) or not _holds(form, stream):
-        return []
     added = _add(output, form, stream, covers.get(stream.index, b""))
-    return [Copy(stream, added, is_text=_becomes_subrip(stream, form))]
+    return Copy(stream, added, is_text=_becomes_subrip(stream, form))
 
 
 def read_covers(path: Path) -> dict[int, bytes]:
     """The pictures in a file (as music and films have on their covers), by the index of their streams."""
-    with av.open(str(path)) as source:
+    with av.open(url_of(path), metadata_errors="replace") as source:
         streams = [stream for stream in source.streams if _is_cover(stream)]
         packets = source.demux(streams) if streams else ()
         return {packet.stream_index: bytes(packet) for packet in islice(packets, len(streams))}
@@ -102,14 +124,15 @@ class CopiedPackets:
         self._source = source
         self._copies = {copy.source.index: copy for copy in copies if copy.target is not None}
         self._ends: dict[int, int] = {}
-        self._last: dict[int, int] = {}
-        self._repaired: set[int] = set()
+        self._earliest: dict[int, int] = {}
+        """When the next packet of a stream may be decoded, in units of its target."""
+        self._told: set[tuple[int, str]] = set()
 
     def __iter__(self) -> Iterator[tuple[float, Any]]:
         """Decoding time in seconds, and a packet that is ready to be muxed."""
-        streams = [stream for stream in self._source.streams if stream.index in self._copies]
-        if not streams:
+        if not self._copies:
             return
+        streams = [self._source.streams[index] for index in sorted(self._copies)]
         try:
             for packet in self._source.demux(streams):
                 if packet.size == 0 and packet.pts is None:  # PyAV's sign that a stream has ended
@@ -123,26 +146,40 @@ class CopiedPackets:
                 packet.stream = copy.target
                 yield float(packet.dts * packet.time_base), packet
         except FFmpegError as error:
-            log.warning("%s is damaged (%s): what follows in its other streams is missing", self._source.name, error)
+            log.warning(
+                "%s is damaged (%s): what follows in its other streams is missing",
+                self._source.name.removeprefix(URL), error,
+            )  # fmt: skip
+
+    def is_left_out(self, packet: Any) -> bool:
+        """Say that the container refuses a packet, if it is one of these: broadcasts have some that are damaged."""
+        index = next((index for index, copy in self._copies.items() if copy.target is packet.stream), None)
+        if index is not None:
+            self._tell(index, "has damaged packets; they are left out")
+        return index is not None
 
     def _time(self, packet: Any) -> None:
-        index = packet.stream_index
-        last = self._last.get(index)
+        """Put the times of a packet in order, as they are counted in the target."""
+        index, target = packet.stream_index, self._copies[packet.stream_index].target
+        unit = Fraction(packet.time_base / target.time_base)
         dts = packet.dts if packet.dts is not None else packet.pts
-        if dts is None or (last is not None and dts < last):
-            if last is not None:  # pictures on covers have no time
-                self._tell(index)
-            dts = self._ends.get(index, 0) if last is None or dts is None else last
+        earliest = self._earliest.get(index)
+        if dts is None or (earliest is not None and round(dts * unit) < earliest):
+            if earliest is not None:  # pictures on covers have no time
+                self._tell(index, "has time stamps that lack or go back; they are put in order")
+            dts = self._ends.get(index, 0) if dts is None else earliest
+            packet.pts = None if packet.pts is None else round(packet.pts * unit)
+            packet.duration = round((packet.duration or 0) * unit)
+            packet.time_base, unit = target.time_base, Fraction(1)
         packet.dts = dts
-        if packet.pts is None:
-            packet.pts = dts
-        self._last[index], self._ends[index] = dts, dts + (packet.duration or 1)
+        packet.pts = dts if packet.pts is None else max(packet.pts, dts)
+        self._earliest[index] = round(dts * unit) + _least_step(target)
+        self._ends[index] = round((dts + (packet.duration or 1)) * unit)
 
-    def _tell(self, index: int) -> None:
-        if index not in self._repaired:
-            self._repaired.add(index)
-            log.warning("%s: stream %d has time stamps that lack or go back; they are put in order",
-                        self._source.name, index)  # fmt: skip
+    def _tell(self, index: int, what: str) -> None:
+        if (index, what) not in self._told:
+            self._told.add((index, what))
+            log.warning("%s: stream %d %s", self._source.name.removeprefix(URL), index, what)
 
 
 def as_subrip(packet: Any) -> Any:
@@ -174,21 +211,55 @@ def _add(output: Any, form: str, stream: Any, cover: bytes = b"-") -> Any:
         added = output.add_stream_from_template(stream, opaque=True)
     added.metadata.update(_stream_tags(stream))
     added.disposition = stream.disposition
+    context = added.codec_context
+    if form == "mp4" and stream.type == "audio" and context is not None and "channels" in context.layout.name:
+        context.layout = _USUAL_LAYOUTS.get(context.layout.nb_channels, context.layout)
     return added
 
 
-def _holds(form: str, stream: Any) -> bool:
+def _first_packets(source: Any, indexes: set[int]) -> dict[int, Any]:
+    """The first packet of each of some streams; not of those in which nothing happens for long."""
+    found: dict[int, Any] = {}
+    looked_at = 0
+    try:
+        for packet in source.demux():
+            if packet.size and packet.stream_index in indexes:
+                found.setdefault(packet.stream_index, packet)
+            looked_at += packet.size
+            if len(found) == len(indexes) or looked_at > _LOOK_BYTES:
+                break
+    except FFmpegError:
+        pass  # it is damaged, and that is said where its packets are copied
+    return found
+
+
+def _holds(form: str, stream: Any, packet: Any) -> bool:
+    """Whether a format takes a stream and its first packet (None where that is not known), damage aside."""
     if stream.type == "attachment":
         return form == "matroska"
     if _is_cover(stream):
         return form in ("matroska", "mp4")
     try:
         with av.open(BytesIO(), "w", format=form) as probe:
-            _add(probe, form, stream)
+            added = _add(probe, form, stream)
             probe.start_encoding()
+            if packet is not None:
+                made = as_subrip(packet) if _becomes_subrip(stream, form) else packet
+                made.stream, made.pts, made.dts = added, 0, 0
+                probe.mux(made)
+    except DAMAGE:
+        return packet is not None
     except (ValueError, FFmpegError):
         return False
     return True
+
+
+def _least_step(target: Any) -> int:
+    """By how much the decoding time of each packet of an open stream must be later than that of the one before."""
+    from av.format import Flags
+
+    loose = target.type in ("subtitle", "data") or target.container.format.flags & Flags.ts_nonstrict.value
+    return 0 if loose else 1
 
 
 def _tags(source: Any) -> dict[str, str]:

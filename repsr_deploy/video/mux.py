@@ -20,17 +20,20 @@ from repsr_deploy.errors import RepsrError, VideoFileError
 from repsr_deploy.files import atomic_path
 from repsr_deploy.video.containers import format_of
 from repsr_deploy.video.copies import (
+    DAMAGE,
     CopiedPackets,
     Copy,
+    Kept,
     add_copy,
     copy_tags,
     copy_video_tags,
-    left_out,
     read_covers,
     tag_options,
+    what_is_kept,
 )  # fmt: skip
 from repsr_deploy.video.encoder import OutputVideo, configure
 from repsr_deploy.video.matroska import FORMATS, RESERVE, display_shape, write_pixel_shape
+from repsr_deploy.video.opening import url_of
 from repsr_deploy.video.segments import Segment, parts_path
 
 log = logging.getLogger(__name__)
@@ -65,8 +68,7 @@ def warn_of_losses(original: Original, target: Path) -> tuple[str, ...]:
         They, in words.
     """
     form = format_of(target)
-    with av.open(str(original.path)) as source:
-        lost = tuple(left_out(source, form, original.video_index))
+    lost = what_is_kept(original.path, form, original.video_index).left_out
     keeping = original.path.suffix if form == "matroska" else ".mkv"
     for name in lost:
         log.warning(
@@ -109,8 +111,19 @@ def join(segments: Sequence[Segment], output: OutputVideo, target: Path, origina
     except OSError as error:
         raise RepsrError(f"cannot write {target}: {error.strerror}; choose another output") from error
     except FFmpegError as error:
-        raise VideoFileError(f"cannot write {target}: {error.strerror}; choose another container or codec") from error
+        raise VideoFileError(f"cannot write {target}: {error.strerror}; {_way_on(target, output)}") from error
     return Joined(frames=len(times), left_out=lost)
+
+
+def _way_on(target: Path, output: OutputVideo) -> str:
+    """What to do when a container does not take the streams, in words; what is finished is still of use."""
+    other, parts = target.with_suffix(".mkv"), parts_path(target)
+    if not parts.is_dir() or other == target:
+        return "choose another container or codec"
+    return (
+        f"what is finished is kept: rename {parts} to {parts_path(other)}, and go on with -o {other} "
+        f"--codec {output.encoder}"
+    )
 
 
 def decoding_times(times: Times, *, step: int) -> Times:
@@ -146,25 +159,31 @@ def _write(
     original: Original | None,
 ) -> tuple[str, ...]:
     with ExitStack() as stack:
-        source = stack.enter_context(av.open(str(original.path))) if original else None
-        target = stack.enter_context(av.open(str(path), "w", format=form, options=_options(form, source, output)))
+        source = (
+            stack.enter_context(av.open(url_of(original.path), metadata_errors="replace")) if original else None
+        )
+        target = stack.enter_context(av.open(url_of(path), "w", format=form, options=_options(form, source, output)))
+        kept = what_is_kept(original.path, form, original.video_index) if original else Kept()
         covers = read_covers(original.path) if original else {}
         copies: list[Copy] = []
         video: Any = None
         for stream in source.streams if source else [None]:
             if stream is None or (original and stream.index == original.video_index):
                 video = _add_video(target, form, output, stream)
-            else:
-                copies += add_copy(target, form, stream, covers)
-        lost = tuple(left_out(source, form, original.video_index)) if source and original else ()
+            elif stream.index in kept.streams:
+                copies.append(add_copy(target, form, stream, covers))
         if source:
             copy_tags(target, source)
         target.start_encoding()
         _check_headers(segments, bytes(video.codec_context.extradata or b""))
-        copied = CopiedPackets(source, copies) if source else ()
+        copied = CopiedPackets(source, copies)
         for packet in _by_time(_video_packets(segments, decoding, output, video), iter(copied)):
-            target.mux(packet)
-    return lost
+            try:
+                target.mux(packet)
+            except DAMAGE:
+                if not copied.is_left_out(packet):
+                    raise
+    return kept.left_out
 
 
 def _add_video(target: Any, form: str, output: OutputVideo, template: Any) -> Any:

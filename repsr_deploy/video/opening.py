@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -24,6 +25,14 @@ class Opened(NamedTuple):
     stream: VideoStream
 
 
+URL = "file:"
+
+
+def url_of(path: Path) -> str:
+    """A path as FFmpeg takes it, which would take part of a name (`10:30.mkv`) for a protocol."""
+    return f"{URL}{path}"
+
+
 def open_input(file: Input, name: str) -> Opened:
     """Open a file, or a stream of bytes where it begins.
 
@@ -33,11 +42,10 @@ def open_input(file: Input, name: str) -> Opened:
     if av.logging.get_level() is None:
         av.logging.set_level(av.logging.PANIC)  # nothing is printed, but errors are counted: see `error_count`
     try:
-        # `file:` keeps FFmpeg from taking part of a name for a protocol
-        container = av.open(f"file:{file}" if isinstance(file, Path) else file, "r", metadata_errors="replace")
+        container = av.open(url_of(file) if isinstance(file, Path) else file, "r", metadata_errors="replace")
     except FFmpegError as error:
         reason = error.strerror or str(error)
-        if isinstance(error, InvalidDataError | EOFError):
+        if isinstance(error, InvalidDataError | EOFError) or error.errno == EIO:  # of a header without its end, too
             reason += "; it is no video, or damaged, or cut off"
         raise VideoFileError(f"cannot open {name} as a video: {reason}") from error
     try:

@@ -17,7 +17,9 @@ import struct
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from errno import EISDIR
 from pathlib import Path
+from stat import S_ISDIR
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -135,7 +137,7 @@ class WorkFolder:
 
     Raises:
         VideoFileError: another run writes the same target.
-        RepsrError: the folder cannot be made.
+        RepsrError: the folder cannot be made, or no file can have the name of the target.
     """
 
     def __init__(self, target: Path, identity: Mapping[str, str], *, restart: bool = False) -> None:
@@ -263,6 +265,7 @@ def _read_extradata(file: IO[bytes]) -> bytes:
 
 def _lock(root: Path, target: Path) -> int:
     """A descriptor that holds the lock of a folder, which is made."""
+    _check_name(target)
     while True:
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -277,6 +280,17 @@ def _lock(root: Path, target: Path) -> int:
         if _is_same(root / LOCK, descriptor):
             return descriptor
         os.close(descriptor)  # the other run finished and removed its folder meanwhile
+
+
+def _check_name(target: Path) -> None:
+    """Find out before the work, and not when all of it is done, that no file can have this name."""
+    try:
+        if S_ISDIR(target.lstat().st_mode):
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RepsrError(f"cannot write {target}: {error.strerror}; choose another output") from error
 
 
 def _is_same(path: Path, descriptor: int) -> bool:

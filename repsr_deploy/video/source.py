@@ -41,7 +41,9 @@ class SourceFrame:
         return self._orientation.turned(image_of(self._frame, self._colour))
 
     def same_as(self, other: SourceFrame) -> bool:
-        """Whether both, of one video, were decoded to the same samples."""
+        """Whether both, of one video, were decoded to the same samples, which mean the same colours."""
+        if self._colour != other._colour:
+            return False
         pairs = zip(planes_of(self._planar), planes_of(other._planar), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)
 

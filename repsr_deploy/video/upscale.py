@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from hashlib import sha256
@@ -77,9 +78,10 @@ def upscale_video(
                 log.info("%s: %d frames are finished already", target, folder.frames)
             watch = Watch(progress, info.frames, folder.frames)
             frames, enlarge = video.frames(folder.resume_pts), enlarger(upscaler, enlargement)
-            with Flow(frames, enlarge, output, deduplicate=options.deduplicate, workers=workers) as flow:
-                done = write_segments(flow, folder, output, options.segment_s, watch)
-            join(folder.segments, output, target, original)
+            with _kept(folder, target):
+                with Flow(frames, enlarge, output, deduplicate=options.deduplicate, workers=workers) as flow:
+                    done = write_segments(flow, folder, output, options.segment_s, watch)
+                join(folder.segments, output, target, original)
             folder.remove()
     return watch.outcome(info, output, flow, done)
 
@@ -102,6 +104,20 @@ def write_segments(flow: Flow, folder: WorkFolder, output: OutputVideo, segment_
                 watch.tell(done, flow.limiting)
             writer.write(encoder.flush())
     return done
+
+
+@contextmanager
+def _kept(folder: WorkFolder, target: Path) -> Generator[None]:
+    """Say what is finished when the block ends early, for whatever reason."""
+    try:
+        yield
+    except BaseException:
+        if folder.frames:
+            log.warning(
+                "%s is not finished; its first %d frames are kept, and the same command continues after them",
+                target, folder.frames,
+            )  # fmt: skip
+        raise
 
 
 def _parts(frames: Iterator[av.VideoFrame], length: Fraction) -> Iterator[Iterator[av.VideoFrame]]:

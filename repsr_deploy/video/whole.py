@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
+from av.error import FFmpegError
+
+from repsr_deploy.errors import VideoFileError
+from repsr_deploy.video.opening import open_input
 
 TAIL_S = 2.0
 """What is looked at, before the end that the file claims."""
@@ -17,14 +20,17 @@ MISSING_S = 1.0
 def is_whole(path: Path) -> bool:
     """Whether a file is there, is a video, and has packets up to the end that it claims."""
     try:
-        with av.open(str(path)) as container:
-            return bool(container.streams.video) and _reaches_its_end(container)
-    except (av.error.FFmpegError, OSError, ValueError):
+        opened = open_input(path, path.name)
+    except VideoFileError:
         return False
+    with opened.container:
+        try:
+            return _reaches_its_end(*opened)
+        except FFmpegError:
+            return False
 
 
-def _reaches_its_end(container: Any) -> bool:
-    stream = container.streams.video[0]
+def _reaches_its_end(container: Any, stream: Any) -> bool:
     if container.duration is None:
         return False  # it was never closed
     end_s = container.duration / av.time_base + (container.start_time or 0) / av.time_base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +192,34 @@ def test_leaving_gives_up_pictures_under_way(upscaler: Upscaler, tmp_path: Path)
         assert next(iter(pipeline)).job == jobs[0]
         assert begun.wait(TIMEOUT_S)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.png"]
+
+
+def test_what_is_finished_while_the_pipeline_stops_is_told(
+    upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a report of an interrupted run says of every file that is there that it is done."""
+    saving, told = threading.Event(), list[Outcome]()
+    write = picture_work.write_picture
+
+    def slow(path: Path, picture: Picture, **options: Any) -> None:
+        saving.set()
+        assert pipeline_stops.wait(TIMEOUT_S)
+        write(path, picture, **options)
+
+    monkeypatch.setattr(picture_work, "write_picture", slow)
+    pipeline = picture_pipeline(upscaler, _jobs(tmp_path, 1), ended=told.append)
+    pipeline_stops = pipeline.stopped
+    with pytest.raises(KeyboardInterrupt), pipeline:
+        assert saving.wait(TIMEOUT_S)
+        raise KeyboardInterrupt
+    assert [(outcome.status, outcome.job.target.exists()) for outcome in told] == [("done", True)]
+
+
+def test_a_pipe_is_no_picture(upscaler: Upscaler, tmp_path: Path) -> None:
+    """Opening one waits for who writes to it, for ever."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (outcome,) = upscale_files(upscaler, [Job(tmp_path / "pipe.png", tmp_path / "a.png")])
+    assert "pipe.png is no file; expected an image file" in str(outcome.error)
 
 
 def test_what_is_there_and_whole_is_skipped(upscaler: Upscaler, tmp_path: Path) -> None:

@@ -48,6 +48,18 @@ def test_who_was_not_alone_does_it_again(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr().err == "libpng warning: not ours\n"
 
 
+def test_lines_of_this_program_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    """They name formats and files, quote decoders, and may stand on one line with what a decoder says."""
+    lines = (
+        b"in/a.webp 80x64 -> out/a.jpeg 160x128 in 0.02 s\n"
+        b"repsr-upscale: warning: a.jpg: JPEG holds no transparency; the image is put on white\n"
+        b"repsr-upscale: warning: a.jpg is damaged in places: Corrupt JPEG data: bad Huffman code\n"
+    )
+    printed = lines + b"upscaling 3/75 Corrupt JPEG data: bad Huffman code\n"
+    assert with_messages(lambda: os.write(2, printed))[1] == ["Corrupt JPEG data: bad Huffman code"]
+    assert capfd.readouterr().err == lines.decode() + "upscaling 3/75 "
+
+
 def test_damage_is_said_of_the_picture_that_has_it(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -235,6 +235,103 @@ def test_sound_of_a_transport_stream(tmp_path: Path) -> None:
             assert new.data == [packet[7:] for packet in old.data]
 
 
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv"])
+def test_damaged_sound_of_a_transport_stream_costs_no_more_than_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Nor does damage at the very start look as if the container did not take the sound."""
+    source = write_film(tmp_path / "a.ts", cover=False)
+    data = bytearray(source.read_bytes())
+    packets = other_streams(source)[0].data
+    for number in 0, 3:
+        place = data.index(packets[number][:12])
+        data[place + 1] &= 0xFE  # four blocks of AAC with checksums, which FFmpeg does not take apart
+        data[place + 6] |= 3
+    source.write_bytes(data)
+    assert remade(source, tmp_path / name).left_out == ()
+    assert shown_times(tmp_path / name) == source_times(source)
+    assert "a.ts: stream 1 has damaged packets; they are left out" in caplog.text
+    sounds = other_streams(tmp_path / name)
+    assert sounds[0].data == [packet[7:] for number, packet in enumerate(packets) if number not in (0, 3)]
+    assert len(sounds[1].data) == len(packets)
+
+
+def test_sound_that_does_not_name_its_speakers_goes_into_mp4(tmp_path: Path) -> None:
+    """PCM in MP4 must say them, and in Matroska never does."""
+    source = write_clip(tmp_path / "a.mkv", audio=True)
+    assert remade(source, tmp_path / "b.mp4").left_out == ()
+    (old,), (new,) = other_streams(source), other_streams(tmp_path / "b.mp4")
+    assert b"".join(new.data) == b"".join(old.data)
+    with av.open(str(source)) as before, av.open(str(tmp_path / "b.mp4")) as after:
+        assert (before.streams.audio[0].layout.name, after.streams.audio[0].layout.name) == ("2 channels", "stereo")
+
+
+def test_what_a_container_refuses_with_the_first_packet_is_said_before_the_work(tmp_path: Path) -> None:
+    """Eleven channels have no usual places; MP4 takes the description of the stream, and no packet."""
+    source = tmp_path / "a.mkv"
+    with av.open(str(write_clip(tmp_path / "c.mkv"))) as clip, av.open(str(source), "w") as film:
+        video = film.add_stream_from_template(clip.streams.video[0])
+        sound = film.add_stream("pcm_s16le", rate=8000, layout="11 channels")
+        for packet in clip.demux(clip.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                film.mux(packet)
+        samples = np.zeros((1, 11 * 1000), np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="11 channels")
+        frame.sample_rate, frame.pts = 8000, 0
+        film.mux([*sound.encode(frame), *sound.encode(None)])
+    lost = warn_of_losses(Original(path=source, video_index=0), tmp_path / "b.mp4")
+    assert lost == ("stream 1 (pcm_s16le audio)",)
+    assert remade(source, tmp_path / "b.mp4").left_out == lost
+    assert remade(source, tmp_path / "b.mkv").left_out == ()
+
+
+@pytest.mark.parametrize("name", ["10:30.mp4", "concat:b.mkv", "a%03d.mov", "x" * 251 + ".mkv"])
+def test_names_that_look_like_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = write_clip(tmp_path / "a.mp4", audio=True).rename(tmp_path / "part 1: the start.mp4")
+    remade(Path(source.name), Path(name))
+    assert len(shown_times(tmp_path / name)) == 12
+    assert other_streams(tmp_path / name)[0].data == other_streams(source)[0].data
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_segments_of_hardly_a_frame(mp4_film: Path, tmp_path: Path, length: int) -> None:
+    """FFmpeg gives so short a video of libx265 random times of decoding, which must not matter."""
+    target = tmp_path / "a.mp4"
+    output = plan_for(mp4_film, target, codec="hevc", preset="ultrafast")
+    found: list[Any] = []
+    for _ in range(2):
+        with WorkFolder(target, output.identity(), restart=True) as work:
+            original = encode_film(work, mp4_film, output, length=length)
+            join(work.segments, output, target, original)
+        video = content_of(target)[0]
+        assert shown_times(target) == source_times(mp4_film)
+        assert all(before < after for before, after in itertools.pairwise(video.decoded))
+        found.append((video.shown, video.decoded))
+    assert found[0] == found[1]
+
+
+def test_a_container_that_does_not_take_the_video_costs_no_work(mp4_film: Path, tmp_path: Path) -> None:
+    """A time so late that nothing can say it."""
+    target = tmp_path / "a.mp4"
+    output = replace(plan_for(mp4_film, target), time_base=Fraction(1))
+    with WorkFolder(target, output.identity()) as work:
+        with Encoder(output) as encoder, work.segment(encoder.extradata) as segment:
+            for time in (0, 2**62):
+                packet: Any = av.Packet(b"data")
+                packet.pts = time
+                segment.write([packet])
+        with pytest.raises(VideoFileError) as caught:
+            join(work.segments, output, target, None)
+        assert str(caught.value) == (
+            f"cannot write {target}: Invalid argument; what is finished is kept: rename {tmp_path}/.a.mp4.parts to "
+            f"{tmp_path}/.a.mkv.parts, and go on with -o {tmp_path}/a.mkv --codec libx264"
+        )
+        assert work.segments[0].is_whole()
+    assert not target.exists()
+
+
 def test_a_file_that_ends_early(mkv_film: Path, tmp_path: Path) -> None:
     whole = mkv_film.read_bytes()
     (tmp_path / "a.mkv").write_bytes(whole[: len(whole) * 3 // 4])
@@ -244,29 +341,43 @@ def test_a_file_that_ends_early(mkv_film: Path, tmp_path: Path) -> None:
         assert old.data == new.data
 
 
-def test_times_that_go_back_or_lack_are_put_in_order(mkv_film: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("form", ["matroska", "mp4"])
+def test_times_that_go_back_or_lack_are_put_in_order(
+    mkv_film: Path, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    """MP4 takes no two packets of one time either."""
+
     class Damaged:
         """The film, with times as cut broadcasts have them."""
 
         def __init__(self, film: Any) -> None:
             self.streams, self.name, self._film = film.streams, film.name, film
+            self.last: int | None = None
 
         def demux(self, streams: Any) -> Any:
             for number, packet in enumerate(self._film.demux(streams)):
                 if number == 4:
                     packet.pts = packet.dts = None
+                if number == 6:
+                    packet.pts = packet.dts = self.last
                 if number == 8:
                     packet.dts = 0
+                self.last = packet.dts
                 yield packet
 
     with av.open(str(mkv_film)) as film:
         sound = film.streams.audio[0]
-        with av.open(BytesIO(), "w", format="matroska") as output:
+        with av.open(BytesIO(), "w", format=form) as output:
             target = output.add_stream_from_template(sound, opaque=True)
-            packets = list(CopiedPackets(Damaged(film), [Copy(sound, target)]))
-    times: list[Any] = [packet.dts for _, packet in packets]
+            output.start_encoding()
+            times: list[Any] = []
+            for _, packet in CopiedPackets(Damaged(film), [Copy(sound, target)]):
+                output.mux(packet)
+                times.append(packet.dts)
+                assert packet.pts >= packet.dts
     assert len(times) == 9
     assert all(before <= after for before, after in itertools.pairwise(times))
+    assert (len(set(times)) < 9) == (form == "matroska")
     assert "put in order" in caplog.text
 
 

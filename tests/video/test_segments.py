@@ -197,6 +197,15 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         WorkFolder(tmp_path / "file" / "a.mkv", IDENTITY)
 
 
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").mkdir()
+    with pytest.raises(RepsrError, match=r"a\.mkv: Is a directory; choose another output"):
+        WorkFolder(tmp_path / "a.mkv", IDENTITY)
+    with pytest.raises(RepsrError, match=r"\.mkv: File name too long; choose another output"):
+        WorkFolder(tmp_path / ("a" * 252 + ".mkv"), IDENTITY)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
 def test_a_file_that_is_no_segment(tmp_path: Path) -> None:
     with WorkFolder(tmp_path / "a.mkv", IDENTITY) as work:
         finish(work, 0)

@@ -16,6 +16,7 @@ import pytest
 
 from repsr_deploy.errors import VideoFileError
 from repsr_deploy.video.colour import Colour, image_of, to_frame
+from repsr_deploy.video.orientation import Orientation
 from repsr_deploy.video.source import SourceFrame, open_video
 from tests.video.clips import moving_picture, write_clip
 
@@ -275,6 +276,13 @@ def test_equal_frames_are_known(tmp_path: Path) -> None:
     assert not second.same_as(third)
     assert not third.same_as(fourth)
     assert first.same_as(fourth)
+
+
+def test_equal_samples_of_other_colours_are_another_frame() -> None:
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    colours = Colour(matrix=1), Colour(matrix=6), Colour(matrix=1, range="pc"), Colour(matrix=1)
+    first, *others = (SourceFrame(frame, number, 1, colour, Orientation()) for number, colour in enumerate(colours))
+    assert [first.same_as(other) for other in others] == [False, False, True]
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts"])

@@ -176,8 +176,20 @@ def test_an_interrupted_run_is_continued(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mkv", "whole.mkv"]
 
 
+def test_an_interrupted_run_goes_on_in_another_container(clip: Path, tmp_path: Path, upscaler: Upscaler) -> None:
+    """As `join` says when that of the target is what is wrong."""
+    first, second = tmp_path / "out.mp4", tmp_path / "out.mkv"
+    options = VideoOptions(codec="libx264", segment_s=0.25)
+    with pytest.raises(_StopError):
+        upscale_video(clip, first, upscaler, AS_THE_MODEL, options, progress=_stopping_after(15, _StopError()))
+    parts_path(first).rename(parts_path(second))
+    outcome = upscale_video(clip, second, upscaler, AS_THE_MODEL, options)
+    assert (outcome.frames, outcome.resumed_frames) == (24, 12)
+    assert len(_decoded(second)) == 24
+
+
 def test_what_is_all_made_is_only_joined(
-    clip: Path, tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+    clip: Path, tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any) -> None:
         raise RepsrError("the disk is full")
@@ -187,6 +199,7 @@ def test_what_is_all_made_is_only_joined(
         patch.setattr("repsr_deploy.video.upscale.join", fail)
         with pytest.raises(RepsrError, match="full"):
             upscale_video(clip, target, upscaler, AS_THE_MODEL, EXACT)
+    assert f"{target} is not finished; its first 24 frames are kept, and the same command continues" in _seen(caplog)
     outcome = upscale_video(clip, target, upscaler, AS_THE_MODEL, EXACT)
     assert (outcome.frames, outcome.resumed_frames, outcome.limiting) == (24, 24, "")
     _same(_decoded(target), _expected(clip, upscaler, AS_THE_MODEL, outcome.pix_fmt))

@@ -138,11 +138,10 @@ def test_a_model_of_100_megabytes_folds_within_three_times_its_size(external: bo
     onnx.save(Builder(256).model(14), path, save_as_external_data=external, location="weights.bin")
     size = sum(file.stat().st_size for file in tmp_path.iterdir())
     assert size > 100 * MEGABYTE
-    # what the system drops of the mapped files meanwhile looks like our peak: the least of three runs counts
-    for _ in range(3):
-        read, folded, peak = _measured(path)
-        if peak < 3 * size:
-            break
+    read, folded, peak = _measured(path)
+    for _ in range(2):  # what the system drops of the mapped files meanwhile looks like our peak: one run must hold
+        if peak >= 3 * size:
+            read, folded, peak = _measured(path)
     print(  # noqa: T201
         f"\n{size / MEGABYTE:.0f} MB: {read / MEGABYTE:.0f} MB after reading, {folded / MEGABYTE:.0f} MB more after "
         f"folding, {peak / MEGABYTE:.0f} MB at the peak"
