@@ -312,6 +312,7 @@ WHEEL_FILES = {
     "repsr_deploy/video/codecs.py",
     "repsr_deploy/video/colour.py",
     "repsr_deploy/video/containers.py",
+    "repsr_deploy/video/copied_packets.py",
     "repsr_deploy/video/copies.py",
     "repsr_deploy/video/decode.py",
     "repsr_deploy/video/deinterlace.py",

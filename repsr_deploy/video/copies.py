@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -15,9 +13,7 @@ from typing import Any
 import av
 from av.error import FFmpegError, InvalidDataError, PatchWelcomeError
 
-from repsr_deploy.video.opening import URL, url_of
-
-log = logging.getLogger(__name__)
+from repsr_deploy.video.opening import url_of
 
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 """Tags of a file that its writer makes."""
@@ -26,6 +22,8 @@ _OF_THE_CODING = re.compile(r"(?i)encoder|vendor_id|rotate|alpha_mode|_?(BPS|DUR
 _APPLE = "com.apple.quicktime."
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 """Codec of a picture in a file -> what it is called as an attachment, in Matroska."""
+TAG_ERRORS = "surrogateescape"
+"""What becomes of tags that are not UTF-8: bytes that are written as they were read."""
 DAMAGE = (InvalidDataError, PatchWelcomeError)
 """What FFmpeg's writers say of packets that are no good, whatever the container."""
 _USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
@@ -57,14 +55,16 @@ class Kept:
 
 
 def what_is_kept(path: Path, form: str, video_index: int) -> Kept:
-    """What of a file goes into one of another format, which itself is asked: a packet of each stream is written in memory.
+    """What of a file goes into one of another format.
+
+    The format itself is asked: a packet of each stream is written in memory.
 
     Args:
         video_index: of the stream that is not copied.
     """
-    with av.open(url_of(path), metadata_errors="replace") as source:
+    with av.open(url_of(path), metadata_errors=TAG_ERRORS) as source:
         others = [stream for stream in source.streams if stream.index != video_index and not _is_made_anew(stream)]
-        packets = _first_packets(source, {stream.index for stream in others})
+        packets = _first_packets(source, {stream.index for stream in others if stream.type != "attachment"})
         kept = [stream for stream in others if _holds(form, stream, packets.get(stream.index))]
         lost = [_name(stream) for stream in others if stream not in kept]
         lost += [f"the styles of {_name(stream)}" for stream in kept if _becomes_subrip(stream, form)]
@@ -93,7 +93,7 @@ def add_copy(output: Any, form: str, stream: Any, covers: Mapping[int, bytes]) -
 
 def read_covers(path: Path) -> dict[int, bytes]:
     """The pictures in a file (as music and films have on their covers), by the index of their streams."""
-    with av.open(url_of(path), metadata_errors="replace") as source:
+    with av.open(url_of(path), metadata_errors=TAG_ERRORS) as source:
         streams = [stream for stream in source.streams if _is_cover(stream)]
         packets = source.demux(streams) if streams else ()
         return {packet.stream_index: bytes(packet) for packet in islice(packets, len(streams))}
@@ -113,81 +113,12 @@ def copy_video_tags(target: Any, source: Any) -> None:
     target.disposition = source.disposition
 
 
-class CopiedPackets:
-    """The packets of the copied streams, as the input has them, with a decoding time each that never goes back.
-
-    Files that are damaged or cut lack times, or have some that go back, which no container takes: they follow on the
-    packet before, and that is said.
-    """
-
-    def __init__(self, source: Any, copies: list[Copy]) -> None:
-        self._source = source
-        self._copies = {copy.source.index: copy for copy in copies if copy.target is not None}
-        self._ends: dict[int, int] = {}
-        self._earliest: dict[int, int] = {}
-        """When the next packet of a stream may be decoded, in units of its target."""
-        self._told: set[tuple[int, str]] = set()
-
-    def __iter__(self) -> Iterator[tuple[float, Any]]:
-        """Decoding time in seconds, and a packet that is ready to be muxed."""
-        if not self._copies:
-            return
-        streams = [self._source.streams[index] for index in sorted(self._copies)]
-        try:
-            for packet in self._source.demux(streams):
-                if packet.size == 0 and packet.pts is None:  # PyAV's sign that a stream has ended
-                    continue
-                self._time(packet)
-                copy = self._copies[packet.stream_index]
-                if copy.is_text:
-                    packet = as_subrip(packet)  # noqa: PLW2901
-                    if not packet.size:  # MP4 has one for the time without a text
-                        continue
-                packet.stream = copy.target
-                yield float(packet.dts * packet.time_base), packet
-        except FFmpegError as error:
-            log.warning(
-                "%s is damaged (%s): what follows in its other streams is missing",
-                self._source.name.removeprefix(URL), error,
-            )  # fmt: skip
-
-    def is_left_out(self, packet: Any) -> bool:
-        """Say that the container refuses a packet, if it is one of these: broadcasts have some that are damaged."""
-        index = next((index for index, copy in self._copies.items() if copy.target is packet.stream), None)
-        if index is not None:
-            self._tell(index, "has damaged packets; they are left out")
-        return index is not None
-
-    def _time(self, packet: Any) -> None:
-        """Put the times of a packet in order, as they are counted in the target."""
-        index, target = packet.stream_index, self._copies[packet.stream_index].target
-        unit = Fraction(packet.time_base / target.time_base)
-        dts = packet.dts if packet.dts is not None else packet.pts
-        earliest = self._earliest.get(index)
-        if dts is None or (earliest is not None and round(dts * unit) < earliest):
-            if earliest is not None:  # pictures on covers have no time
-                self._tell(index, "has time stamps that lack or go back; they are put in order")
-            dts = self._ends.get(index, 0) if dts is None else earliest
-            packet.pts = None if packet.pts is None else round(packet.pts * unit)
-            packet.duration = round((packet.duration or 0) * unit)
-            packet.time_base, unit = target.time_base, Fraction(1)
-        packet.dts = dts
-        packet.pts = dts if packet.pts is None else max(packet.pts, dts)
-        self._earliest[index] = round(dts * unit) + _least_step(target)
-        self._ends[index] = round((dts + (packet.duration or 1)) * unit)
-
-    def _tell(self, index: int, what: str) -> None:
-        if (index, what) not in self._told:
-            self._told.add((index, what))
-            log.warning("%s: stream %d %s", self._source.name.removeprefix(URL), index, what)
-
-
 def as_subrip(packet: Any) -> Any:
     """A packet of MP4's timed text (3GPP TS 26.245: length, text, boxes of styles) as one of SubRip, without styles."""
     data = bytes(packet)
     text = data[2 : 2 + int.from_bytes(data[:2], "big")]
     if text.startswith((b"\xfe\xff", b"\xff\xfe")):
-        text = text.decode("utf-16").encode()
+        text = text.decode("utf-16", "replace").encode()
     made: Any = av.Packet(text)
     made.time_base, made.pts, made.dts, made.duration = packet.time_base, packet.pts, packet.dts, packet.duration
     made.is_keyframe = True
@@ -240,7 +171,7 @@ def _holds(form: str, stream: Any, packet: Any) -> bool:
     if _is_cover(stream):
         return form in ("matroska", "mp4")
     try:
-        with av.open(BytesIO(), "w", format=form) as probe:
+        with av.open(BytesIO(), "w", format=form, metadata_errors=TAG_ERRORS) as probe:
             added = _add(probe, form, stream)
             probe.start_encoding()
             if packet is not None:
@@ -252,14 +183,6 @@ def _holds(form: str, stream: Any, packet: Any) -> bool:
     except (ValueError, FFmpegError):
         return False
     return True
-
-
-def _least_step(target: Any) -> int:
-    """By how much the decoding time of each packet of an open stream must be later than that of the one before."""
-    from av.format import Flags
-
-    loose = target.type in ("subtitle", "data") or target.container.format.flags & Flags.ts_nonstrict.value
-    return 0 if loose else 1
 
 
 def _tags(source: Any) -> dict[str, str]:
@@ -278,12 +201,12 @@ def _lost_tags(form: str, tags: Mapping[str, str]) -> list[str]:
     if form not in ("mp4", "mov") or any(name.startswith(_APPLE) for name in tags):
         return []
     file = BytesIO()
-    with av.open(file, "w", format=form) as probe:
+    with av.open(file, "w", format=form, metadata_errors=TAG_ERRORS) as probe:
         probe.add_mux_stream("h264", width=16, height=16)
         probe.metadata.update(tags)
         probe.start_encoding()
     file.seek(0)
-    with av.open(file) as written:
+    with av.open(file, metadata_errors=TAG_ERRORS) as written:
         kept = {name.lower() for name in written.metadata}
     return [name for name in tags if name.lower() not in kept]
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from repsr_deploy.errors import RepsrError, VideoFileError
 from repsr_deploy.files import atomic_path
-from repsr_deploy.video.containers import format_of
+from repsr_deploy.video.containers import CONTAINERS, format_of
+from repsr_deploy.video.copied_packets import CopiedPackets
 from repsr_deploy.video.copies import (
     DAMAGE,
-    CopiedPackets,
+    TAG_ERRORS,
     Copy,
     Kept,
     add_copy,
@@ -70,11 +71,9 @@ def warn_of_losses(original: Original, target: Path) -> tuple[str, ...]:
     form = format_of(target)
     lost = what_is_kept(original.path, form, original.video_index).left_out
     keeping = original.path.suffix if form == "matroska" else ".mkv"
+    advice = f"choose {keeping} to keep what is in" if keeping.lower() in CONTAINERS else "it remains only in"
     for name in lost:
-        log.warning(
-            "%s: %s files do not hold %s; choose %s to keep what is in %s",
-            target, target.suffix, name, keeping, original.path,
-        )  # fmt: skip
+        log.warning("%s: %s files do not hold %s; %s %s", target, target.suffix, name, advice, original.path)
     return lost
 
 
@@ -159,10 +158,13 @@ def _write(
     original: Original | None,
 ) -> tuple[str, ...]:
     with ExitStack() as stack:
-        source = (
-            stack.enter_context(av.open(url_of(original.path), metadata_errors="replace")) if original else None
+        source: Any = None
+        if original is not None:
+            source = stack.enter_context(av.open(url_of(original.path), metadata_errors=TAG_ERRORS))
+        options = _options(form, source, output)
+        target = stack.enter_context(
+            av.open(url_of(path), "w", format=form, options=options, metadata_errors=TAG_ERRORS)
         )
-        target = stack.enter_context(av.open(url_of(path), "w", format=form, options=_options(form, source, output)))
         kept = what_is_kept(original.path, form, original.video_index) if original else Kept()
         covers = read_covers(original.path) if original else {}
         copies: list[Copy] = []
@@ -181,7 +183,7 @@ def _write(
             try:
                 target.mux(packet)
             except DAMAGE:
-                if not copied.is_left_out(packet):
+                if not copied.leave_out(packet):
                     raise
     return kept.left_out
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import av
 from av.error import FFmpegError
 
 from repsr_deploy.errors import VideoFileError
-from repsr_deploy.video.opening import open_input
+from repsr_deploy.video.opening import Opened, open_input
+from repsr_deploy.video.problems import expected_end_s
 
 TAIL_S = 2.0
 """What is looked at, before the end that the file claims."""
@@ -25,20 +25,21 @@ def is_whole(path: Path) -> bool:
         return False
     with opened.container:
         try:
-            return _reaches_its_end(*opened)
+            return _reaches_its_end(opened)
         except FFmpegError:
             return False
 
 
-def _reaches_its_end(container: Any, stream: Any) -> bool:
+def _reaches_its_end(opened: Opened) -> bool:
+    container, stream = opened
     if container.duration is None:
         return False  # it was never closed
-    end_s = container.duration / av.time_base + (container.start_time or 0) / av.time_base
-    if stream.duration is not None:
-        end_s = min(end_s, float((stream.start_time or 0) + stream.duration) * float(stream.time_base))
+    end_s, streams = expected_end_s(opened), [stream]
+    if end_s is None:  # of the video alone; sound may be longer
+        end_s, streams = (container.duration + (container.start_time or 0)) / av.time_base, [*container.streams]
     container.seek(max(0, int((end_s - TAIL_S) * av.time_base)), backward=True)
     reached_s = 0.0
-    for packet in container.demux(stream):
+    for packet in container.demux(streams):
         if packet.is_corrupt:
             return False
         if packet.pts is not None:

@@ -23,13 +23,6 @@ WAIT_S = 20.0
 GRAY = RawFormat(width=8, height=4, pix_fmt="gray", rate="25")
 
 
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    before = {*threading.enumerate()}
-    yield
-    assert {*threading.enumerate()} == before
-
-
 def _flow(values: list[int], enlarge: Enlarge, read: list[int] | None = None, **options: Any) -> Flow:
     """Gray frames of these values."""
     source = PipeSource(io.BytesIO(b"".join(bytes([value]) * 32 for value in values)), GRAY)

@@ -17,7 +17,8 @@ import pytest
 from av.stream import Disposition
 
 from repsr_deploy.errors import RepsrError, UsageError, VideoFileError
-from repsr_deploy.video.copies import CopiedPackets, Copy, as_subrip
+from repsr_deploy.video.copied_packets import CopiedPackets
+from repsr_deploy.video.copies import Copy, as_subrip
 from repsr_deploy.video.encoder import Encoder
 from repsr_deploy.video.matroska import display_shape
 from repsr_deploy.video.mux import Joined, Original, decoding_times, join, warn_of_losses
@@ -212,10 +213,23 @@ def test_subtitles_of_mp4_become_subrip_in_matroska(tmp_path: Path, caplog: pyte
     assert new[len(old) :] in ([], [bytes(2)])  # an empty text ends the last one
 
 
+def test_no_container_is_named_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """PyAV asks whether Matroska knows the sound by a name of its own, and not by that of Windows."""
+    with av.open(str(tmp_path / "a.wmv"), "w", format="asf") as film:
+        streams: list[Any] = [film.add_stream("wmv2", rate=25), film.add_stream("wmav2", rate=44100, bit_rate=64000)]
+        streams[0].width, streams[0].height = SIZE
+        film.start_encoding()
+    warn_of_losses(Original(path=tmp_path / "a.wmv", video_index=0), tmp_path / "b.mkv")
+    assert caplog.messages == [
+        f"{tmp_path}/b.mkv: .mkv files do not hold stream 1 (wmav2 audio); it remains only in {tmp_path}/a.wmv"
+    ]
+
+
 def test_timed_text() -> None:
     for data, text in (
         (b"\0\x05Hello" + b"\0\0\0\x0cstyl....", b"Hello"), (b"\0\0", b""),
         (b"\0\x06" + "\ufeff\u00e4b".encode("utf-16-be"), "\u00e4b".encode()),
+        (b"\0\x05" + "\ufeff\u00e4b".encode("utf-16-be"), "\u00e4\ufffd".encode()),
     ):  # fmt: skip
         packet: Any = av.Packet(data)
         packet.pts, packet.dts, packet.duration, packet.time_base = 5, 5, 9, Fraction(1, 50)
@@ -332,6 +346,32 @@ def test_a_container_that_does_not_take_the_video_costs_no_work(mp4_film: Path, 
     assert not target.exists()
 
 
+@pytest.mark.parametrize("frames", [2, 3, 12])
+@pytest.mark.parametrize("form", ["mp4", "mkv"])
+def test_another_view_with_b_frames(tmp_path: Path, form: str, frames: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Matroska does not say when the first frames of a stream are to be decoded."""
+    source = tmp_path / "a.mkv"
+    options = {"crf": "30", "bf": "3", "x264-params": "b-adapt=0:scenecut=0"}
+    with av.open(str(source), "w") as film:
+        views: list[Any] = [film.add_stream("libx264", rate=25, options=options) for _ in range(2)]
+        for view in views:
+            view.width, view.height = SIZE
+        for view in views:
+            for number in range(frames):
+                frame = av.VideoFrame(*SIZE, "yuv420p")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                film.mux(view.encode(frame))
+            film.mux(view.encode(None))
+    target = tmp_path / f"b.{form}"
+    output = plan_for(source, target)
+    with WorkFolder(target, output.identity()) as work:
+        original = encode_film(work, source, output)
+        join(work.segments, output, target, original)
+    old, new = other_streams(source)[0], other_streams(target)[0]
+    assert (new.data, new.shown) == (old.data, old.shown)
+    assert caplog.text == ""
+
+
 def test_a_file_that_ends_early(mkv_film: Path, tmp_path: Path) -> None:
     whole = mkv_film.read_bytes()
     (tmp_path / "a.mkv").write_bytes(whole[: len(whole) * 3 // 4])
@@ -384,6 +424,18 @@ def test_times_that_go_back_or_lack_are_put_in_order(
 def test_tags_that_mp4_does_not_know_are_said_and_those_of_cameras_kept(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "a.mkv", metadata={"TITLE": "t", "director": "d"})
     assert remade(source, tmp_path / "b.mp4").left_out == ("the tags DIRECTOR",)
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_tags_that_are_not_utf_8_are_kept_byte_for_byte(tmp_path: Path, name: str) -> None:
+    source = write_clip(tmp_path / "a.mkv", metadata={"TITLE": "PROMENADE", "GENRE": "GRUENES"}, chapters=True)
+    data = source.read_bytes().replace(b"PROMENADE", b"PROM\xe9NADE").replace(b"GRUENES", b"GR\xfcENES")
+    source.write_bytes(data.replace(b"two", b"tw\xf6"))
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(source))
+    assert remade(source, tmp_path / name).left_out == ()
+    data = (tmp_path / name).read_bytes()
+    assert all(text in data for text in (b"PROM\xe9NADE", b"GR\xfcENES", b"tw\xf6"))
 
 
 def test_tags_of_cameras_are_kept(tmp_path: Path) -> None:

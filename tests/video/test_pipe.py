@@ -6,7 +6,6 @@ import io
 import os
 import select
 import threading
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,27 +24,12 @@ from repsr_deploy.video.pipe_upscale import upscale_from_pipe, upscale_to_pipe
 from repsr_deploy.video.segments import parts_path
 from repsr_deploy.video.source import open_video
 from repsr_deploy.video.tags import Colour
-from tests.runtimes.models import plain_model, spec_of
 from tests.video.clips import moving_picture, write_clip
 
 SIZE, LARGE = (32, 18), (64, 36)
 HEADER = b"YUV4MPEG2 W32 H18 F24000:1001 Ip A16:11 C420mpeg2 XYSCSS=420MPEG2\n"
 TWICE = Enlargement()
 WAIT_S = 20.0
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    before = {*threading.enumerate()}
-    yield
-    assert {*threading.enumerate()} == before
-
-
-@pytest.fixture(scope="module")
-def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
-    model = tmp_path_factory.mktemp("model") / "m.onnx"
-    model.write_bytes(plain_model(spec_of()).SerializeToString())
-    return Upscaler(model, runtime="onnxruntime", threads=1)
 
 
 def _bytes(frame: av.VideoFrame, pix_fmt: str) -> bytes:

@@ -18,15 +18,7 @@ from repsr_deploy.video.preview import preview_video
 from repsr_deploy.video.segments import parts_path
 from repsr_deploy.video.source import open_video
 from repsr_deploy.video.upscale import upscale_video
-from tests.runtimes.models import plain_model, spec_of
 from tests.video.clips import write_clip
-
-
-@pytest.fixture(scope="module")
-def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
-    model = tmp_path_factory.mktemp("model") / "m.onnx"
-    model.write_bytes(plain_model(spec_of()).SerializeToString())
-    return Upscaler(model, runtime="onnxruntime", threads=1)
 
 
 def test_left_by_interpolation_right_upscaled(tmp_path: Path, upscaler: Upscaler) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -32,20 +30,6 @@ from tests.video.clips import moving_picture, write_clip
 
 EXACT = VideoOptions(codec="ffv1", segment_s=0.25)
 AS_THE_MODEL = Enlargement()
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    before = {*threading.enumerate()}
-    yield
-    assert {*threading.enumerate()} == before
-
-
-@pytest.fixture(scope="module")
-def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
-    model = tmp_path_factory.mktemp("model") / "m.onnx"
-    model.write_bytes(plain_model(spec_of()).SerializeToString())
-    return Upscaler(model, runtime="onnxruntime", threads=1)
 
 
 @pytest.fixture(scope="module")

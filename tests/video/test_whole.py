@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -41,6 +42,20 @@ def test_what_is_cut_off_is_not_whole(tmp_path: Path, form: str, codec: str, opt
     for part in (0.0, 0.01, 0.3, 0.7):
         path.write_bytes(data[: int(part * len(data))])
         assert not is_whole(path), part
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.mp4", "film.webm"])
+def test_a_video_may_end_before_its_sound(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as film:
+        video: Any = film.add_stream("libvpx-vp9", rate=5, width=64, height=48)
+        sound: Any = film.add_stream("libopus", rate=48000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 48000 * 5), np.int16), format="s16", layout="stereo")
+        silence.sample_rate, silence.pts = 48000, 0
+        for _ in range(10):
+            film.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        film.mux([*video.encode(None), *sound.encode(silence), *sound.encode(None)])
+    assert is_whole(path)
 
 
 def test_what_is_no_video_is_not_whole(tmp_path: Path) -> None:
