@@ -30,8 +30,9 @@ def atomic_path(target: Path) -> Generator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; a result has ordinary rights
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes private files; a result has ordinary rights
         temporary.replace(target)
+        temporary = None
     except OSError as error:
         raise RepsrError(
             f"cannot write {target}: {error.strerror or error}; choose a writable place with free space"
@@ -66,6 +67,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _umask() -> int:
-    value = os.umask(0)
+    """Of this process; it can only be read by changing it, for all threads, so that is done once."""
+    value = os.umask(0o077)
     os.umask(value)
     return value
+
+
+_UMASK = _umask()

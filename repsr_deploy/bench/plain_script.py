@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from repsr_deploy.errors import ImageFileError, UsageError, VideoFileError
 from repsr_deploy.imaging.batch import LOAD, PROCESS, SAVE
-from repsr_deploy.imaging.image_file import QUALITY
+from repsr_deploy.imaging.image_file import QUALITY, format_of
 
-WRITING: Sequence[int] = (
-    *(cv2.IMWRITE_JPEG_QUALITY, QUALITY),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-    *(cv2.IMWRITE_WEBP_QUALITY, QUALITY),
-)
-"""As `encode_image` asks for; each format takes what concerns it."""
+WRITING: Mapping[str, Sequence[int]] = {
+    "jpeg": (
+        *(cv2.IMWRITE_JPEG_QUALITY, QUALITY),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ),
+    "webp": (cv2.IMWRITE_WEBP_QUALITY, QUALITY),
+}
+"""By format, as `encode_image` asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ class PlainScript:
         with self._in(PROCESS):
             made = self.upscale(np.asarray(image, np.uint8))
         with self._in(SAVE):
-            written = cv2.imwrite(str(target), made, WRITING)
+            written = cv2.imwrite(str(target), made, WRITING.get(format_of(target), ()))
         if not written:
             raise ImageFileError(f"OpenCV cannot write {target}")
 

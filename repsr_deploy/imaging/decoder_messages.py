@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -21,7 +21,8 @@ _DECODER_WORDS = re.compile(
     rb"libpng (?:warning|error): |\[ *(?:WARN|ERROR)|^>|^\s*$|Unknown Adobe color|(?:Warning: )?unknown JFIF revision"
     rb"|(?:Corrupt JPEG data|Invalid JPEG file structure|Not a JPEG file): |Premature end of JPEG file$"
     rb"|Invalid SOS parameters for sequential JPEG$|Unsupported JPEG (?:process|data precision)"
-    rb"|Inconsistent progression|(?:Empty JPEG image|JPEG datastream) |\b\w*(?:TIFF|Decode|Setup|JPEGLib|OJPEG)\w*: |^tempfile\.tif:",
+    rb"|Inconsistent progression|(?:Empty JPEG image|JPEG datastream) "
+    rb"|\b\w*(?:TIFF|Decode|Setup|JPEGLib|OJPEG)\w*: |^tempfile\.tif:",
     re.MULTILINE,
 )
 """What libraries say in full, also libjpeg's warnings that do not name it (jerror.h), and the further lines of OpenCV's
@@ -72,7 +73,8 @@ class _Catch:
         self._changed = threading.Condition()
         self._visits: list[_Visit] = []
         self._alone = 0  # who works, or waits to work, alone
-        self._file: IO[bytes] | None = None
+        # one for good: what another thread prints may get into it when stderr has just been given back
+        self._caught = _nameless_file()
         self._real = -1
         self._seen_bytes = 0
 
@@ -95,29 +97,27 @@ class _Catch:
 
     def leave(self, visit: _Visit) -> None:
         with self._changed:
-            self._sort_lines(last=len(self._visits) == 1)
+            last = len(self._visits) == 1
+            if last:  # before the file is read: other threads print at any time
+                sys.stderr.flush()
+                os.dup2(self._real, 2)
+            self._sort_lines(last=last)
             self._visits.remove(visit)
-            if not self._visits:
-                self._stop()
+            if last:
+                os.close(self._real)
             self._alone -= visit.alone
             self._changed.notify_all()
 
     def _start(self) -> None:
-        self._file, self._seen_bytes = _nameless_file(), 0
         sys.stderr.flush()
         self._real = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
-
-    def _stop(self) -> None:
-        os.dup2(self._real, 2)
-        os.close(self._real)
-        if self._file is not None:
-            self._file.close()
+        self._sort_lines(last=True)
+        os.dup2(self._caught, 2)
 
     def _sort_lines(self, *, last: bool) -> None:
         """Give what has been printed since the last time to the threads at work, and pass on what is none of theirs."""
         sys.stderr.flush()
-        printed = os.pread(2, os.fstat(2).st_size - self._seen_bytes, self._seen_bytes)
+        printed = os.pread(self._caught, os.fstat(self._caught).st_size - self._seen_bytes, self._seen_bytes)
         if not last:  # a line may be half there
             printed = printed[: printed.rfind(b"\n") + 1]
         self._seen_bytes += len(printed)
@@ -132,11 +132,21 @@ class _Catch:
                         visit.messages.append(text)
 
 
-_catch = _Catch()
+def _nameless_file() -> int:
+    """A file without a name; in memory where there is such a thing, as a service may have no disk to write to.
 
-
-def _nameless_file() -> IO[bytes]:
-    """A file without a name; in memory where there is such a thing, as a service may have no disk to write to."""
+    It is appended to: threads that print at the same time would write to the same place.
+    """
     if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("decoder messages"), "w+b")
-    return tempfile.TemporaryFile()
+        descriptor = os.memfd_create("decoder messages")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND | fcntl.fcntl(descriptor, fcntl.F_GETFL))
+    return descriptor
+
+
+_catch = _Catch()

@@ -13,8 +13,8 @@ from repsr_deploy.imaging.image_file import MAX_PIXELS, QUALITY
 from repsr_deploy.imaging.picture import Picture
 
 AS_THE_MODEL = Enlargement()
-Size = tuple[int, int]
-"""(width, height)"""
+WidthHeight = tuple[int, int]
+"""In this order, as tools say it; arrays have the other."""
 Status = Literal["done", "skipped", "failed"]
 
 
@@ -34,9 +34,9 @@ class Outcome:
     job: Job
     error: RepsrError | None = None
     """Why it failed; None when the target is written, or was there."""
-    size: Size = (0, 0)
+    size: WidthHeight = (0, 0)
     """Read."""
-    new_size: Size = (0, 0)
+    new_size: WidthHeight = (0, 0)
     """Written."""
     seconds: float = 0.0
     """Reading, upscaling and writing."""

@@ -20,7 +20,7 @@ from repsr_deploy.imaging.enlargement import enlarge, result_size
 from repsr_deploy.imaging.folders import Job, nearest_folder
 from repsr_deploy.imaging.image_bytes import read_header
 from repsr_deploy.imaging.image_file import read_picture, write_picture
-from repsr_deploy.imaging.outcome import BatchOptions, Outcome, Size
+from repsr_deploy.imaging.outcome import BatchOptions, Outcome, WidthHeight
 from repsr_deploy.imaging.picture import Picture
 from repsr_deploy.imaging.samples import Image
 from repsr_deploy.imaging.strips import check_strips, is_large, upscale_strips
@@ -33,7 +33,7 @@ STRIPS_BYTES = 2**30
 LARGEST_READ_BYTES = 2**28
 """Larger files are mapped to look at them."""
 FLOAT_BYTES = 4
-Whole = Callable[[Progress], tuple[Size, Size]]
+Whole = Callable[[Progress], tuple[WidthHeight, WidthHeight]]
 """Upscales a file of its own kind; gives the sizes read and written."""
 
 
@@ -60,8 +60,8 @@ class Task:
     """What `picture` was, where that is still asked for."""
     error: RepsrError | None = None
     skipped: bool = False
-    size: Size = (0, 0)
-    new_size: Size = (0, 0)
+    size: WidthHeight = (0, 0)
+    new_size: WidthHeight = (0, 0)
     stages_s: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -151,7 +151,7 @@ class PictureWork:
             return None
         options = self._options
 
-        def work(progress: Progress) -> tuple[Size, Size]:
+        def work(progress: Progress) -> tuple[WidthHeight, WidthHeight]:
             done = upscale_animation(
                 job.source, job.target, self._upscaler, options.enlargement, quality=options.quality,
                 max_pixels=options.max_pixels, progress=progress,
@@ -171,7 +171,7 @@ class PictureWork:
                 return None
             raise
 
-        def work(progress: Progress) -> tuple[Size, Size]:
+        def work(progress: Progress) -> tuple[WidthHeight, WidthHeight]:
             done = upscale_strips(job.source, job.target, self._upscaler, progress=progress, restart=options.restart)
             return done.size, done.new_size
 

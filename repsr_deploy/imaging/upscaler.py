@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cached_property
 from pathlib import Path
@@ -244,14 +244,6 @@ class Upscaler:
         if isinstance(self.runtime, WholePictures) and self._network.is_plain(image):
             self.runtime.enlarge_tiles(image, tiles, output, report)
             return
-        if len(tiles) == 1:  # a thread would have nothing to hide, and takes longer to start than a small picture
-            self._expect(1)
-            try:
-                self._store(self._network.enlarge_samples(image[tiles[0].source.slices]), output, tiles[0])
-            finally:
-                self._expect(0)
-            report(tiles[0].core.pixels)
-            return
         in_flight = 1 if self._shared is None else self._shared.in_flight
         computing = threading.Semaphore(in_flight)
 
@@ -261,10 +253,21 @@ class Upscaler:
             self._store(made, output, part)
             return part.core.pixels
 
-        pool = ThreadPoolExecutor(in_flight + 1)
-        done = 0
         try:
             self._expect(len(tiles))
+            if len(tiles) == 1:  # there is nothing to hide, and a thread takes longer to start than a small picture
+                report(enlarge(tiles[0]))
+            else:
+                self._run_at_once(enlarge, tiles, in_flight + 1, report)
+        finally:
+            self._expect(0)
+
+    def _run_at_once(
+        self, enlarge: Callable[[Tile], int], tiles: Sequence[Tile], threads: int, report: Callable[[int], None]
+    ) -> None:
+        pool = ThreadPoolExecutor(threads)
+        done = 0
+        try:
             finished = as_completed([pool.submit(enlarge, part) for part in tiles])
             for left in reversed(range(len(tiles))):
                 # under a name, the future of an error would keep the picture in memory until the next gc.collect()
@@ -273,7 +276,6 @@ class Upscaler:
                 report(done)
         finally:
             pool.shutdown(cancel_futures=True)
-            self._expect(0)
 
     def _expect(self, tiles: int) -> None:
         if self._shared is not None:

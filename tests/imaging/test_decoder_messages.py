@@ -60,6 +60,25 @@ def test_lines_of_this_program_are_passed_on(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err == lines.decode() + "upscaling 3/75 "
 
 
+def test_no_line_of_another_thread_is_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whenever it is printed: also while the last thread that decodes gives stderr back."""
+    lines = [f"line {number}\n" for number in range(3000)]
+    printed = threading.Event()
+
+    def decode() -> None:
+        while not printed.is_set():
+            assert with_messages(int) == (0, [])
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(decode) for _ in range(2)]
+        for line in lines:
+            os.write(2, line.encode())
+        printed.set()
+    assert [run.result() for run in runs] == [None, None]
+    with_messages(int)
+    assert sorted(capfd.readouterr().err.splitlines(keepends=True)) == sorted(lines)
+
+
 def test_damage_is_said_of_the_picture_that_has_it(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

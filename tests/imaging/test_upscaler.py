@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.runtimes.here import every_runtime
 from tests.runtimes.models import features_model, image_model, plain_model, spec_of, with_info
 
 
+@lru_cache
 def runtime_of(scale: int = 2, colour: Any = "rgb", seed: int = 0, name: str = "onnxruntime") -> Runtime:
     return open_runtime(plain_model(spec_of(scale, 2, 8, colour), seed=seed).SerializeToString(), name)
 
@@ -416,6 +418,16 @@ def test_io_image_takes_8_bits_alone() -> None:
             Upscaler(runtime).upscale(photograph(dtype))
 
 
+@lru_cache
+def _features_and_floats(scale: int, skip: Any, name: str) -> tuple[Runtime, Runtime]:
+    model = plain_model(spec_of(scale, 2, 8))
+    features = with_info(features_model(model), skip=skip)
+    made, floats = (
+        open_runtime(each.SerializeToString(), name, threads=1, precision="fp32") for each in (features, model)
+    )
+    return made, floats
+
+
 @pytest.mark.parametrize("name", every_runtime())
 @pytest.mark.parametrize("skip", ["nearest", "bilinear"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -423,13 +435,10 @@ def test_io_image_takes_8_bits_alone() -> None:
 def test_io_features_keeps_every_layout_and_tiles_change_no_bit(layout: str, dtype: str, skip: Any, name: str) -> None:
     image = layouts(dtype)[layout]
     for scale in (2, 3):
-        model = plain_model(spec_of(scale, 2, 8))
-        features = with_info(features_model(model), skip=skip).SerializeToString()
-        runtime = open_runtime(features, name, threads=1, precision="fp32")
+        runtime, floats = _features_and_floats(scale, skip, name)
         untiled = Upscaler(runtime, tile=1000, threads=1).upscale(image)
         for tile in (16, 33):
             assert Upscaler(runtime, tile=tile, threads=1).upscale(image).tobytes() == untiled.tobytes()
-        floats = open_runtime(model.SerializeToString(), name, threads=1, precision="fp32")
         same = untiled.tobytes() == Upscaler(floats, threads=1).upscale(image).tobytes()
         assert same == (skip == "nearest")  # the skip that the network itself has
 

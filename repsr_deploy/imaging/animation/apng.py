@@ -13,12 +13,12 @@ from repsr_deploy.errors import ImageFileError
 from repsr_deploy.imaging.animation.base import Animation, Disposal, Piece, Shown, frame_errors
 from repsr_deploy.imaging.animation.canvas import changed_box
 from repsr_deploy.imaging.container import Data, read_container
+from repsr_deploy.imaging.formats.png import SIGNATURE
 from repsr_deploy.imaging.image_bytes import decode_image, encode_picture
 from repsr_deploy.imaging.picture import Picture
 from repsr_deploy.imaging.samples import Image
 from repsr_deploy.imaging.tiling import Box
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DISPOSALS: tuple[Disposal, ...] = ("keep", "clear", "restore")
 _CONTROL = ">IIIIHHBB"
 """Of fcTL, behind its sequence number: width, height, x, y, delay's numerator and denominator, disposal, blending."""

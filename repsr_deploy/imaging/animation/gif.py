@@ -18,12 +18,12 @@ import numpy as np
 from repsr_deploy.errors import ImageFileError
 from repsr_deploy.imaging.animation.base import ENDLESS, Animation, Disposal, Piece, frame_errors
 from repsr_deploy.imaging.container import Data, read_container
+from repsr_deploy.imaging.formats.gif import SIGNATURES
 from repsr_deploy.imaging.samples import Image
 from repsr_deploy.imaging.tiling import Box
 
 log = logging.getLogger(__name__)
 
-SIGNATURES = (b"GIF87a", b"GIF89a")
 CENTISECONDS = 100
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
 CONTROL, APPLICATION = 0xF9, 0xFF

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from repsr_deploy.errors import ImageFileError
-from repsr_deploy.imaging.animation.apng import SIGNATURE as PNG
 from repsr_deploy.imaging.animation.apng import read_apng
 from repsr_deploy.imaging.animation.base import Animation
-from repsr_deploy.imaging.animation.gif import SIGNATURES as GIF
 from repsr_deploy.imaging.animation.gif import has_several_frames, read_gif
 from repsr_deploy.imaging.animation.webp import is_animated_webp, read_webp
+from repsr_deploy.imaging.formats.gif import SIGNATURES as GIF
+from repsr_deploy.imaging.formats.png import SIGNATURE as PNG
 
 
 def is_animated(path: Path) -> bool:
