@@ -21,6 +21,7 @@ from repsr_deploy.bench.timing import Timing, time_side_by_side
 from repsr_deploy.bench.upscaling import measure_upscaling, peak_memory_bytes
 from repsr_deploy.bench.verify import least_db, psnr_db
 from repsr_deploy.errors import ProofError, UsageError
+from repsr_deploy.imaging.batch import Workers, workers_for
 from repsr_deploy.imaging.folders import EXTENSIONS, Job, find_images
 from repsr_deploy.imaging.kinds import is_video
 from repsr_deploy.imaging.upscaler import Upscaler
@@ -49,6 +50,8 @@ class Settings:
     threads: int = 1
     seconds: float = 20.0
     """For all measurements; everything is done three times at least, after two rounds that do not count."""
+    workers: Workers | None = None
+    """Threads of the stages of a folder; None for what `repsr-upscale` takes."""
     plain: bool = False
     """Beside a plain script of spandrel, PyTorch and OpenCV."""
     video: bool = True
@@ -79,7 +82,7 @@ def measure_end_to_end(files: Sequence[Path], settings: Settings, *, arguments: 
         folder = Path(name)
         plain = _plain_script(settings, upscaler, folder) if settings.plain else None
         found = find_images(files, videos=True).images
-        works = _works(upscaler, found, folder, plain, with_video=settings.video)
+        works = _works(upscaler, found, folder, plain, settings)
         share = 1 / (len(works) + 1)
         rows: list[Row] = []
         for index, work in enumerate(works):
@@ -147,18 +150,19 @@ def _speed(timing: Timing, pixels: int) -> dict[str, float]:
 
 
 def _works(
-    upscaler: Upscaler, found: Sequence[Path], folder: Path, plain: PlainScript | None, *, with_video: bool
+    upscaler: Upscaler, found: Sequence[Path], folder: Path, plain: PlainScript | None, settings: Settings
 ) -> list[Work]:
     """The largest picture, all pictures, and each video; one is made where none is given."""
     videos = [path for path in found if is_video(path)]
     pictures = [path for path in found if path not in videos]
     jobs = [Job(path, folder / f"{index}{_ending(path)}") for index, path in enumerate(pictures)]
     works: list[Work] = []
+    workers = settings.workers or workers_for(os.cpu_count() or 1)
     if jobs:
-        works.append(picture_work(upscaler, [max(jobs, key=lambda job: _file_bytes(job.source))], plain))
+        works.append(picture_work(upscaler, [max(jobs, key=lambda job: _file_bytes(job.source))], plain, workers))
     if len(jobs) > 1:
-        works.append(picture_work(upscaler, jobs, plain))
-    if with_video and not videos:
+        works.append(picture_work(upscaler, jobs, plain, workers))
+    if settings.video and not videos:
         from repsr_deploy.bench.clip import write_clip
 
         width, height, frames = CLIP

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repsr_deploy.bench.stages_apart import StagesApart
-from repsr_deploy.imaging.batch import BatchOptions, picture_pipeline, workers_for
+from repsr_deploy.imaging.batch import BatchOptions, Workers, picture_pipeline
 from repsr_deploy.imaging.enlargement import Enlargement
 from repsr_deploy.imaging.folders import Job
 from repsr_deploy.imaging.image_file import read_image
@@ -44,7 +43,7 @@ class Work:
     """Behind the way `APART`."""
 
 
-def picture_work(upscaler: Upscaler, jobs: Sequence[Job], plain: PlainScript | None) -> Work:
+def picture_work(upscaler: Upscaler, jobs: Sequence[Job], plain: PlainScript | None, workers: Workers) -> Work:
     """Pictures from file to file, as `repsr-upscale` does them; several are a folder, with its stages in turn.
 
     Raises:
@@ -55,7 +54,7 @@ def picture_work(upscaler: Upscaler, jobs: Sequence[Job], plain: PlainScript | N
 
     def ours() -> None:
         nonlocal limiting
-        with picture_pipeline(upscaler, jobs, BatchOptions()) as pipeline:
+        with picture_pipeline(upscaler, jobs, BatchOptions(workers=workers)) as pipeline:
             for outcome in pipeline:
                 if outcome.error is not None:
                     raise outcome.error
@@ -64,7 +63,7 @@ def picture_work(upscaler: Upscaler, jobs: Sequence[Job], plain: PlainScript | N
     ways: dict[str, Way] = {OURS: Way(ours, lambda: limiting)}
     if plain is not None:
         ways[PLAIN] = Way(lambda: [plain.picture(job.source, job.target) for job in jobs], lambda: plain.limiting)
-    stages = StagesApart(upscaler, jobs, workers_for(os.cpu_count() or 1)) if len(jobs) > 1 else None
+    stages = StagesApart(upscaler, jobs, workers) if len(jobs) > 1 else None
     if stages is not None:
         ways[APART] = Way(stages, lambda: stages.limiting)
     return Work(

@@ -26,6 +26,7 @@ from repsr_deploy.cli.bench_options import (
 )
 from repsr_deploy.cli.bench_output import open_console, progress_bar, show
 from repsr_deploy.cli.errors import run
+from repsr_deploy.cli.upscale_request import parse_workers
 from repsr_deploy.model_info import Precision
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,16 @@ def end_to_end(
     ] = None,
     threads: Threads = CORES,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of measurement.")] = 20.0,
+    jobs: Annotated[
+        str,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="LOAD:PROC:SAVE",
+            help="Of a folder, as of repsr-upscale.",
+            show_default="what the machine has",
+        ),
+    ] = "",
     plain: Annotated[
         bool, typer.Option("--plain", help="Beside a plain script of spandrel, PyTorch and OpenCV.")
     ] = False,
@@ -176,6 +187,7 @@ def end_to_end(
         precision=precision,
         threads=threads,
         seconds=seconds,
+        workers=parse_workers(jobs),
         plain=plain,
         video=video,
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from repsr_deploy.cli.errors import log_to_stderr, run
-from repsr_deploy.cli.upscale_request import NAME, PIPE, ModelChoice, Request, Workers
+from repsr_deploy.cli.upscale_request import NAME, PIPE, ModelChoice, Request, parse_workers
 from repsr_deploy.errors import UsageError
 from repsr_deploy.imaging.enlargement import Depth, Enlargement, Fit, Seamless
 from repsr_deploy.imaging.folders import AUTO, EXTENSIONS
@@ -210,7 +210,7 @@ def upscale(
         quality=quality,
         recursive=recursive,
         skip_existing=skip_existing,
-        workers=_workers(jobs),
+        workers=parse_workers(jobs),
         report=report,
         max_pixels=max_pixels or None,
         compare=compare,
@@ -232,16 +232,6 @@ def upscale(
     from repsr_deploy.cli.upscale_files import run_files
 
     return run_files(request)
-
-
-def _workers(text: str) -> Workers | None:
-    if not text:
-        return None
-    counts = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2}):([1-9]\d{0,2})", text)
-    if counts is None:
-        raise UsageError(f"jobs are {text!r}; expected LOAD:PROC:SAVE, as 2:1:2")
-    load, process, save = map(int, counts.groups())
-    return Workers(load=load, process=process, save=save)
 
 
 def _raw_format(text: str) -> RawFormat | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from repsr_deploy.errors import UsageError
 from repsr_deploy.imaging.enlargement import Enlargement
 from repsr_deploy.imaging.outcome import Workers
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import Precision
 from repsr_deploy.video.options import VideoOptions
 
-__all__ = ["LARGE_MODEL", "NAME", "PIPE", "SMALL_MODEL", "ModelChoice", "Request", "Workers"]
+__all__ = ["LARGE_MODEL", "NAME", "PIPE", "SMALL_MODEL", "ModelChoice", "Request", "Workers", "parse_workers"]
 
 NAME = "repsr-upscale"
 PIPE = "-"
@@ -39,6 +41,21 @@ class ModelChoice:
         return Upscaler(
             name, runtime=self.runtime, precision=self.precision, threads=self.threads, tile=self.tile
         )  # fmt: skip
+
+
+def parse_workers(text: str) -> Workers | None:
+    """What `--jobs` says; None for an empty text.
+
+    Raises:
+        UsageError: not three numbers from 1 to 999.
+    """
+    if not text:
+        return None
+    counts = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2}):([1-9]\d{0,2})", text)
+    if counts is None:
+        raise UsageError(f"jobs are {text!r}; expected LOAD:PROC:SAVE, as 2:1:2")
+    load, process, save = map(int, counts.groups())
+    return Workers(load=load, process=process, save=save)
 
 
 @dataclass(frozen=True, kw_only=True)

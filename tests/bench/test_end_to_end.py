@@ -115,7 +115,7 @@ def test_the_script_says_what_it_cannot_do(tmp_path: Path) -> None:
 def test_a_file_that_fails_is_named(folder: Path, tmp_path: Path) -> None:
     upscaler = Upscaler(model(tmp_path / "m.onnx"), runtime="onnxruntime")
     jobs = [Job(path, tmp_path / f"out-{path.name}") for path in sorted(folder.iterdir())]
-    work = picture_work(upscaler, jobs, None)
+    work = picture_work(upscaler, jobs, None, Workers(load=1, process=1, save=1))
     jobs[1].source.write_bytes(b"no image")
     with pytest.raises(ImageFileError, match=r"b\.jpg"):
         work.ways[OURS].run()
