@@ -24,7 +24,7 @@ from repsr_serve.pictures import Order
 from repsr_serve.service import Service
 from tests.serve.service.running_service import file_of, noise, settings, until, value
 
-SIDE = 640
+SIDE = 900
 
 
 @dataclass
