@@ -82,7 +82,9 @@ def measure_end_to_end(files: Sequence[Path], settings: Settings, *, arguments: 
         folder = Path(name)
         plain = _plain_script(settings, upscaler, folder) if settings.plain else None
         found = find_images(files, videos=True).images
-        works = _works(upscaler, found, folder, plain, settings)
+        videos = [path for path in found if is_video(path)]
+        pictures = [path for path in found if path not in videos]
+        works = _works(upscaler, pictures, videos, folder, plain, settings)
         share = 1 / (len(works) + 1)
         rows: list[Row] = []
         for index, work in enumerate(works):
@@ -91,7 +93,6 @@ def measure_end_to_end(files: Sequence[Path], settings: Settings, *, arguments: 
         progress("the bare runtime", len(works) * share)
         bare = measure_upscaling(upscaler, _full_hd(upscaler), seconds=share * settings.seconds)
         notes = [f"the upscaler takes {bare.upscaler_over_session:.3f} times the bare runtime"]
-        pictures = [path for path in found if not is_video(path)]
         if pictures:
             largest = max(pictures, key=_file_bytes)
             options = ["--runtime", runtime, "--precision", precision, "--threads", str(settings.threads)]
@@ -150,11 +151,14 @@ def _speed(timing: Timing, pixels: int) -> dict[str, float]:
 
 
 def _works(
-    upscaler: Upscaler, found: Sequence[Path], folder: Path, plain: PlainScript | None, settings: Settings
+    upscaler: Upscaler,
+    pictures: Sequence[Path],
+    videos: Sequence[Path],
+    folder: Path,
+    plain: PlainScript | None,
+    settings: Settings,
 ) -> list[Work]:
     """The largest picture, all pictures, and each video; one is made where none is given."""
-    videos = [path for path in found if is_video(path)]
-    pictures = [path for path in found if path not in videos]
     jobs = [Job(path, folder / f"{index}{_ending(path)}") for index, path in enumerate(pictures)]
     works: list[Work] = []
     workers = settings.workers or workers_for(os.cpu_count() or 1)

@@ -46,22 +46,27 @@ def run_files(request: Request) -> int:
 
         check_video_request(request)
     upscaler = request.model.open(request.enlargement.factor) if pictures else None
-    report = OutcomeReport(
-        command=NAME,
-        options=dataclasses.asdict(request),
-        jobs=plan.jobs,
-        errors=[str(error) for error in plan.found.unreadable],
-    )
+    report = new_report(request, plan)
     with reported(report, request.report):
         if upscaler is not None:
             _upscale_pictures(request, upscaler, pictures, report)
             upscaler = None  # videos have their own, and the memory
         if videos:
             _upscale_videos(request, videos, report)
-        return _result(plan, [report.outcomes[job] for job in plan.jobs])
+        return conclude(plan, [report.outcomes[job] for job in plan.jobs])
 
 
-def _result(plan: Plan, outcomes: Sequence[Outcome]) -> int:
+def new_report(request: Request, plan: Plan) -> OutcomeReport:
+    """The report of a run, before its first file."""
+    return OutcomeReport(
+        command=NAME,
+        options=dataclasses.asdict(request),
+        jobs=plan.jobs,
+        errors=[str(error) for error in plan.found.unreadable],
+    )
+
+
+def conclude(plan: Plan, outcomes: Sequence[Outcome]) -> int:
     """Say what became of all files; the exit code."""
     failures = [*plan.found.unreadable, *(outcome.error for outcome in outcomes if outcome.error is not None)]
     for failure in failures:
@@ -86,16 +91,31 @@ def _plan(request: Request) -> Plan:
     found = find_images(inputs, recursive=request.recursive, videos=True, without=place)
     folder = is_folder(request.output, several=found.several)
     jobs = plan_jobs(found.files, place, into_folder=folder, extension=request.extension, suffix=request.suffix)
-    if request.skip_existing:
-        results = earlier_results(jobs, request.suffix, lambda target: written_files(request, target))
-        jobs = [job for job in jobs if job.source not in results]
+    jobs = without_results(request, jobs)
+    check_distinct(checked_files(request, jobs))
+    check_writable(jobs)
+    return Plan(found, jobs, place)
+
+
+def without_results(request: Request, jobs: list[Job]) -> list[Job]:
+    """The jobs whose sources are not results of an earlier run that is gone on with."""
+    if not request.skip_existing:
+        return jobs
+    results = earlier_results(jobs, request.suffix, lambda target: written_files(request, target))
+    return [job for job in jobs if job.source not in results]
+
+
+def checked_files(request: Request, jobs: Sequence[Job]) -> list[tuple[Path, Path]]:
+    """Everything that will be written, each with what it comes from; none is an input.
+
+    Raises:
+        UsageError: one is.
+    """
     written = [(job.source, file) for job in jobs for file in written_files(request, job.target)]
     if request.report is not None:
         written.append((request.report, request.report))
     check_inputs_survive(jobs, [file for _, file in written])
-    check_distinct(written)
-    check_writable(jobs)
-    return Plan(found, jobs, place)
+    return written
 
 
 def written_files(request: Request, target: Path) -> list[Path]:

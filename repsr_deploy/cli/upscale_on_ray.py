@@ -8,18 +8,18 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from repsr_deploy.cli.errors import print_error
-from repsr_deploy.cli.printable import printable
 from repsr_deploy.cli.upscale_files import (
     Plan,
     batch_options,
+    checked_files,
+    conclude,
+    new_report,
     progress_bar,
     reported,
     say,
-    summarise,
-    written_files,
+    without_results,
 )
-from repsr_deploy.cli.upscale_request import NAME, ModelChoice, Request
+from repsr_deploy.cli.upscale_request import ModelChoice, Request
 from repsr_deploy.cluster.order import ModelFile, Order
 from repsr_deploy.cluster.run import carried_out, check_reachable
 from repsr_deploy.cluster.url import Url, find_urls, place
@@ -28,9 +28,7 @@ from repsr_deploy.imaging.batch import BatchOptions
 from repsr_deploy.imaging.folders import (
     Found,
     check_distinct,
-    check_inputs_survive,
     check_writable,
-    earlier_results,
     find_images,
     is_folder,
     plan_jobs,
@@ -52,21 +50,11 @@ def run_on_ray(request: Request) -> int:
     """
     check_reachable(request.ray)
     plan = _plan(request)
-    report = OutcomeReport(
-        command=NAME,
-        options=dataclasses.asdict(request),
-        jobs=plan.jobs,
-        errors=[str(error) for error in plan.found.unreadable],
-    )
+    report = new_report(request, plan)
     with reported(report, request.report):
         if plan.jobs:
             _upscale(request, plan, report)
-    outcomes = [*report.outcomes.values()]
-    failures = [*plan.found.unreadable, *(outcome.error for outcome in outcomes if outcome.error is not None)]
-    for failure in failures:
-        print_error(NAME, printable(str(failure)))
-    summarise(plan, outcomes)
-    return 1 if failures else 0
+    return conclude(plan, [*report.outcomes.values()])
 
 
 def _upscale(request: Request, plan: Plan, report: OutcomeReport) -> None:
@@ -121,13 +109,8 @@ def _plan(request: Request) -> Plan:
     videos = [job.source for job in jobs if job.video]
     if videos:
         raise UsageError(f"{videos[0]} is a video; a cluster takes pictures alone, so leave --ray away for videos")
-    if request.skip_existing:
-        results = earlier_results(jobs, request.suffix, lambda target: written_files(request, target))
-        jobs = [job for job in jobs if job.source not in results]
-    written = [(job.source, file) for job in jobs for file in written_files(request, job.target)]
-    if request.report is not None:
-        written.append((request.report, request.report))
-    check_inputs_survive(jobs, [file for _, file in written])
+    jobs = without_results(request, jobs)
+    written = checked_files(request, jobs)
     if taken := {file for _, file in written if isinstance(file, Url)} & {job.source for job in jobs}:
         raise UsageError(f"{min(taken)} is an input itself; choose another output, or use --suffix")
     check_distinct(written)
