@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repsr_kernels.errors import RepsrError, RuntimeUnavailableError, UsageError
+from repsr_kernels.errors import ModelFileError, RepsrError, RuntimeUnavailableError, UsageError
 
 __all__ = [
     "FoldError", "ImageFileError", "ModelFileError", "ProofError", "RepsrError", "RuntimeUnavailableError",
@@ -16,10 +16,6 @@ class ImageFileError(RepsrError):
 
 class VideoFileError(RepsrError):
     """A file cannot be read as a video, or a video cannot be written."""
-
-
-class ModelFileError(RepsrError):
-    """A file is no model, or a model of another kind than the one asked for."""
 
 
 class FoldError(RepsrError):

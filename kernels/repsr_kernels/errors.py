@@ -17,3 +17,11 @@ class UsageError(RepsrError):
 
 class RuntimeUnavailableError(RepsrError):
     """A runtime, a compiler or a device cannot be used here: says why, and what to install."""
+
+
+class ModelFileError(RepsrError):
+    """A file is no model, or a model of another kind than the one asked for."""
+
+
+class NotPlainError(RuntimeUnavailableError):
+    """A model is no plain network: the processor engine cannot run it, other runtimes can. Names the node."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from repsr_kernels.compile.cache import CSRC, Entry, cached, key_of, texts_in
 from repsr_kernels.compile.program import answer, run
+from repsr_kernels.cpu.build import BuildError, find_compiler
 from repsr_kernels.errors import RuntimeUnavailableError
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-pthread")
@@ -17,19 +17,15 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "
 
 
 def host_compiler() -> list[str]:
-    """The command of the C++ compiler: `CXX`, or the first of g++ and clang++ that is there.
+    """As `find_compiler` of the engine's build.
 
     Raises:
         RuntimeUnavailableError: there is none.
     """
-    if chosen := shlex.split(os.environ.get("CXX", "")):
-        if shutil.which(chosen[0]) is None:
-            raise RuntimeUnavailableError(f"CXX names {chosen[0]!r}, which is no program here; expected a C++ compiler")
-        return chosen
-    for name in ("g++", "clang++"):
-        if found := shutil.which(name):
-            return [found]
-    raise RuntimeUnavailableError("no C++ compiler: neither g++ nor clang++ is on PATH; install one, or set CXX")
+    try:
+        return find_compiler()
+    except BuildError as error:
+        raise RuntimeUnavailableError(str(error)) from error
 
 
 def host_library(sources: Sequence[Path], *, flags: Sequence[str] = ()) -> Path:

@@ -1,16 +1,14 @@
-"""Compilers that are programs: found, asked who they are, run."""
+"""Compilers that are programs: asked who they are, run."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 
+from repsr_kernels.cpu import build
 from repsr_kernels.errors import RuntimeUnavailableError
 
-TIME_LIMIT_S = 600
+TIME_LIMIT_S = build.TIME_LIMIT_S
 
 
 class CompileError(RuntimeUnavailableError):
@@ -24,30 +22,22 @@ def run(command: Sequence[str]) -> str:
         CompileError: it fails, cannot be started, or takes longer than `TIME_LIMIT_S`.
     """
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        raise CompileError(f"cannot start {command[0]}: {error.strerror}") from error
-    with process:
-        try:
-            said, _ = process.communicate(timeout=TIME_LIMIT_S)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)  # what does the work are children of the compiler's
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise CompileError(f"{command[0]} took longer than {TIME_LIMIT_S} s; stopped") from error
-            raise
-    if process.returncode:
-        raise refusal(command[0], said, f"exit code {process.returncode}")
-    return said
+        return build.run(command, time_limit_s=TIME_LIMIT_S)
+    except build.BuildError as error:
+        raise compile_error(error) from error
+
+
+def compile_error(error: build.BuildError) -> CompileError:
+    """The same, for users."""
+    told = CompileError(str(error))
+    for note in getattr(error, "__notes__", ()):
+        told.add_note(note)
+    return told
 
 
 def refusal(compiler: str, said: str, otherwise: str) -> CompileError:
     """The error of a compiler: its first line about one, with everything it said as a note."""
-    lines = [line.strip() for line in said.splitlines()]
-    first = next((line for line in lines if "error" in line or "fatal" in line), otherwise)
-    error = CompileError(f"{compiler} failed: {first}")
+    error = CompileError(f"{compiler} failed: {build.first_error(said) or otherwise}")
     error.add_note(said)
     return error
 

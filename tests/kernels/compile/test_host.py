@@ -102,7 +102,7 @@ def test_the_compiler_that_the_environment_names(source: Path, monkeypatch: pyte
 
 def test_no_compiler(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RuntimeUnavailableError, match=r"neither g\+\+ nor clang\+\+ is on PATH; install one"):
+    with pytest.raises(RuntimeUnavailableError, match=r"none of g\+\+, clang\+\+, c\+\+ is on PATH; install one"):
         host_library([source])
 
 
