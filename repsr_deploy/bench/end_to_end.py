@@ -26,6 +26,7 @@ from repsr_deploy.imaging.folders import EXTENSIONS, Job, find_images
 from repsr_deploy.imaging.kinds import is_video
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import Precision
+from repsr_deploy.runtimes import AUTO, unavailable
 from repsr_deploy.weights import find_model
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Settings:
     """With what to upscale, and how long to measure."""
 
     model: str = "photo-x2"
-    runtime: str = "auto"
+    runtime: str = AUTO
     precision: Precision | None = None
     """To compute in; None for what the runtime finds best."""
     threads: int = 1
@@ -93,6 +94,8 @@ def measure_end_to_end(files: Sequence[Path], settings: Settings, *, arguments: 
         progress("the bare runtime", len(works) * share)
         bare = measure_upscaling(upscaler, _full_hd(upscaler), seconds=share * settings.seconds)
         notes = [f"the upscaler takes {bare.upscaler_over_session:.3f} times the bare runtime"]
+        if settings.runtime == AUTO and (missed := unavailable(find_model(settings.model)).get("native")):
+            notes.append(f"native takes no part: {missed}")
         if pictures:
             largest = max(pictures, key=_file_bytes)
             options = ["--runtime", runtime, "--precision", precision, "--threads", str(settings.threads)]

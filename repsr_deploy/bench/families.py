@@ -72,12 +72,14 @@ def find_families(
         say(f"reading {model}")
         sources.append(read_source(model, scratch))
     notes = [note for source in sources for note in source.notes]
+    asked = selection.runtimes or tuple(BACKENDS)
     members: dict[str, list[Contestant]] = {}
     references: dict[str, Source] = {}
     for source in sources:
         reference = reference_of(source, sources)
         references[reference.model] = reference
         everyone = [*_of_file(source), *_of_branches(source, notes), *_of_exports(source, selection, say, notes)]
+        notes += _left_out(source, asked)
         members.setdefault(reference.model, []).extend(filter(selection.takes, everyone))
     families = [
         Family(
@@ -91,11 +93,23 @@ def find_families(
     ]
     if not has_torch():
         notes.append(f"multiply-adds are not counted: that needs PyTorch and onnx-ir; {TRAIN_EXTRA}")
-    asked = selection.runtimes or BACKENDS
     notes += [f"{name} is not measured: {reason}" for name, reason in unavailable().items() if name in asked]
     if not families:
         raise UsageError(f"nobody is left to measure: expected other runtimes or precisions; {'; '.join(notes)}")
     return families, notes
+
+
+def _left_out(source: Source, asked: Sequence[str]) -> list[str]:
+    """Which runtimes that could be used here cannot compute a model."""
+    if not source.is_onnx:
+        return []
+    here = unavailable()
+    reasons = unavailable(source.file).items()
+    return [
+        f"{source.model} is not measured in {name}: {reason}"
+        for name, reason in reasons
+        if name in asked and name not in here
+    ]
 
 
 def _of_file(source: Source) -> list[Contestant]:
@@ -154,7 +168,7 @@ def _export(source: Source, precision: Precision, out: Path, say: Say, notes: li
 def _in_runtimes(source: Source, form: Form, file: Path, info: ModelInfo) -> list[Contestant]:
     pairs: list[tuple[str, Precision]]
     if source.is_onnx:
-        pairs = [(candidate.runtime, candidate.precision) for candidate in candidates(info)]
+        pairs = [(candidate.runtime, candidate.precision) for candidate in candidates(info, file)]
     else:
         runtime = open_runtime(file)
         pairs = [(runtime.name, runtime.precision)]

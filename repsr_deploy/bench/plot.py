@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUNTIMES = {
+    "native": ("native engine", "#882255"),
     "onnxruntime": ("ONNX Runtime", "#0072B2"),
     "openvino": ("OpenVINO", "#009E73"),
     "pytorch": ("PyTorch", "#D55E00"),
@@ -26,7 +27,7 @@ RUNTIMES = {
     "onnxruntime-tensorrt": ("ONNX Runtime TensorRT", "#F0E442"),
     "onnxruntime-tensorrt-rtx": ("ONNX Runtime TensorRT-RTX", "#999999"),
 }
-"""Name and colour: Okabe and Ito's palette, told apart with any colour vision, and a gray."""
+"""Name and colour: Okabe and Ito's palette, told apart with any colour vision, Tol's wine, and a gray."""
 MARKERS = {"fp32": "o", "fp16": "^", "bf16": "s", "int8": "D"}
 GRAY = "#555555"
 SUBTITLE = "every output verified against fp32 in the same run; gray lines hold the middle half of the runs"
@@ -99,7 +100,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row | None]) -> None:
     axes.set(xlim=(0, 1.45 * longest), ylim=(len(rows) - 0.4, -0.6), xlabel="megapixels of output a second")
     axes.grid(axis="x", alpha=0.25)
     axes.tick_params(axis="y", length=0)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_quality(axes: Axes, rows: Sequence[Row]) -> None:
@@ -124,7 +125,7 @@ def _draw_quality(axes: Axes, rows: Sequence[Row]) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("megapixels of output a second")
     axes.grid(alpha=0.25)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:
@@ -178,7 +179,7 @@ def _speed(row: Row) -> float:
     return row.figures["megapixels_per_s"] or 0.0
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_fontsize(8)
     axes.tick_params(labelsize=8)

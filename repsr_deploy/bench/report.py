@@ -3,7 +3,7 @@
 The JSON file (`SCHEMA`) is one object:
 
     schema      "repsr-bench-1"; another number when a reader of this one would misread it
-    command     "throughput", "end-to-end", "trtexec" or "kernels"
+    command     "throughput", "end-to-end", "trtexec", "kernels" or "cpu"
     arguments   the command line
     created     UTC, ISO 8601
     machine     what it ran on (`machine.describe_machine`)
@@ -67,6 +67,18 @@ FIGURES: Mapping[str, Figure] = {
     "times_plain": Figure("x plain", "times as fast as the plain script in the same run", ".2f"),
     "cores_share": Figure("cores", "share of the processor's time that was used", ".0%"),
     "stage_share": Figure("of slowest", "share of the speed of its slowest stage alone", ".0%"),
+    "instruction_share": Figure("of instr.", "share of the multiply-adds a second of its instruction alone", ".0%"),
+    "cycles_per_dot": Figure(
+        "cycles/dot", "processor cycles for each dot product of a vector that is needed; the peak is one in 0.5", ".2f"
+    ),
+    "times_best_other": Figure(
+        "x others", "times as fast as the fastest other runtime that computes in the same or a longer precision", ".2f"
+    ),
+    "times_openvino_bf16": Figure("x OV bf16", "times as fast as OpenVINO in bf16", ".2f"),
+    "times_one_thread": Figure("x 1 thread", "times as fast as with one thread", ".2f"),
+    "beyond_bytes": Figure(
+        "MiB beyond", "growth of resident memory to its peak, without the picture and the result", ",.0f", 2**-20
+    ),
 }
 """What a row may say beside its times; every command uses the names that it needs."""
 TIMES = ("median ms", "p95", "p99", "spread", "runs")

@@ -17,10 +17,11 @@ from repsr_deploy.bench.turns import Conditions, Progress, measure_family
 from repsr_deploy.errors import UsageError
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.metrics.evaluate import evaluate
+from repsr_deploy.runtimes import ON_PROCESSORS
 
 PEAK_SHARE, LONGEST_PEAK_S = 0.1, 1.0
 """Time for the processor's peak before each measurement: a share of that, with an end."""
-ON_PROCESSOR = ("onnxruntime", "openvino", PYTORCH, CHANNELS_LAST)
+ON_PROCESSOR = (*ON_PROCESSORS, PYTORCH, CHANNELS_LAST)
 """Runtimes whose speed is a share of the processor's peak."""
 
 

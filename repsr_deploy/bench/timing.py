@@ -50,6 +50,7 @@ def time_side_by_side(
     seconds: float = 5.0,
     min_rounds: int = MIN_ROUNDS,
     warmup_s: float = 0.3,
+    pause_s: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Timing]:
     """Time candidates in turns: a round runs each of them once, after rounds of warm-up that are not counted.
@@ -58,6 +59,7 @@ def time_side_by_side(
         candidates: name -> what to time.
         seconds: wall-clock budget of the counted rounds; at least `min_rounds` are done.
         warmup_s: wall-clock time for which rounds are not counted; at least two are not.
+        pause_s: idle time before each run: threads of what ran before may wait for more work, busily, for a while.
         progress: called after each round with the part done, 0 to 1, warm-up included.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
@@ -70,6 +72,8 @@ def time_side_by_side(
             random.shuffle(order)  # what runs before leaves its traces in caches and memory: 1.7 times as long was seen
             for name in order:
                 run = candidates[name]
+                if pause_s:
+                    time.sleep(pause_s)
                 before = time.perf_counter()
                 run()
                 times[name].append(time.perf_counter() - before)

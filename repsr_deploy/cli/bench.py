@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from repsr_deploy.cli.bench_cpu import cpu
 from repsr_deploy.cli.bench_kernels import kernels
 from repsr_deploy.cli.bench_options import (
     CORES,
@@ -260,6 +261,7 @@ def trtexec(
 
 
 app.command()(kernels)
+app.command()(cpu)
 
 
 def main(args: Sequence[str] | None = None) -> int:

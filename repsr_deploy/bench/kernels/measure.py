@@ -15,14 +15,14 @@ from repsr_deploy.bench.kernels import On
 from repsr_deploy.bench.kernels.bandwidth import ProcessorCopy
 from repsr_deploy.bench.kernels.on_device import DeviceSettings, measure_device
 from repsr_deploy.bench.kernels.processor import measure_preprocessing, measure_upsampling
-from repsr_deploy.bench.kernels.steps import ON_PROCESSOR, Forms, export_forms, measure_steps, read_network
+from repsr_deploy.bench.kernels.steps import Forms, export_forms, measure_steps, read_network
 from repsr_deploy.bench.kernels.usual import opencv_threads
 from repsr_deploy.bench.kernels.ways import Timer, Work, with_share
 from repsr_deploy.bench.machine import describe_machine, warning
 from repsr_deploy.bench.report import Report, Row, utc_now
 from repsr_deploy.bench.timing import time_side_by_side
 from repsr_deploy.errors import RepsrError, RuntimeUnavailableError, UsageError
-from repsr_deploy.runtimes import Candidate, candidates, unavailable
+from repsr_deploy.runtimes import ON_PROCESSORS, Candidate, candidates, unavailable
 from repsr_deploy.weights import find_model
 from repsr_kernels.gpu.context import load_pycuda
 from repsr_kernels.gpu.driver import Device, find_device, why_no_device
@@ -162,14 +162,15 @@ def _kernel_jobs(settings: Settings) -> Iterator[Job]:
 
 def _step_jobs(settings: Settings, scratch: Path, found: _Found, say: Callable[[str], None]) -> Iterator[Job]:
     """Every model in every runtime and precision at every size; a model that cannot be exported is a note."""
-    found.notes += [f"{name} is not measured: {why}" for name, why in unavailable().items() if name in ON_PROCESSOR]
+    found.notes += [f"{name} is not measured: {why}" for name, why in unavailable().items() if name in ON_PROCESSORS]
     for model in settings.models:
         try:
             forms = export_forms(read_network(model, scratch), say)
         except (RepsrError, ModuleNotFoundError) as error:
             found.notes.append(f"whole steps of {model} are not measured: {error}")
             continue
-        able = [one for one in candidates(forms.source.info) if one.runtime in ON_PROCESSOR]
+        known = candidates(forms.source.info, forms.source.file)
+        able = [one for one in known if one.runtime in ON_PROCESSORS]
         for (height, width), candidate in itertools.product(settings.shapes, able):
             text = f"{model}, {candidate}, {width}x{height}"
             yield text, partial(_steps, forms, height, width, candidate, settings, found)

@@ -23,13 +23,14 @@ from repsr_deploy.bench.kernels.pipeline import TOGETHER, measure_pipeline, slow
 from repsr_deploy.bench.kernels.pipeline_networks import find_networks
 from repsr_deploy.bench.kernels.processor import random_features
 from repsr_deploy.bench.kernels.steps import read_network
-from repsr_deploy.bench.kernels.targets import SIMULATED, Target, fastest_copy, targets_of, without_speeds
+from repsr_deploy.bench.kernels.targets import SIMULATED, fastest_copy, targets_of, without_speeds
 from repsr_deploy.bench.kernels.torch_ways import preparation_in_torch, upsampling_in_torch
 from repsr_deploy.bench.kernels.ways import Timer, Work, time_by_device, with_share
 from repsr_deploy.bench.kernels.whole_network import measure_network
 from repsr_deploy.bench.machine import gpu_clocks
 from repsr_deploy.bench.pictures import photograph_like
 from repsr_deploy.bench.report import Row
+from repsr_deploy.bench.target import Target
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.imaging.samples import planes_from
 from repsr_deploy.runtimes import open_runtime

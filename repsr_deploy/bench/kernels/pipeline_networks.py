@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repsr_deploy.bench.kernels.steps import ON_PROCESSOR, exported
+from repsr_deploy.bench.kernels.steps import exported
 from repsr_deploy.bench.kernels.torch_ways import why_no_torch
 from repsr_deploy.bench.sources import Source
 from repsr_deploy.errors import RuntimeUnavailableError
 from repsr_deploy.model_info import Precision
-from repsr_deploy.runtimes import candidates, open_runtime
+from repsr_deploy.runtimes import ON_PROCESSORS, candidates, open_runtime
 from repsr_deploy.runtimes.base import OnDevice
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def find_networks(source: Source, say: Callable[[str], None]) -> Iterator[OnGpu]
     for precision in PRECISIONS:
         file, info = exported(source, "features", precision, say)
         for one in candidates(info):
-            if one.runtime not in ON_PROCESSOR:
+            if one.runtime not in ON_PROCESSORS:
                 yield OnGpu(
                     name=one.runtime,
                     precision=one.precision,

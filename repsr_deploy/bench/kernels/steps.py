@@ -20,8 +20,6 @@ from repsr_deploy.errors import UsageError
 from repsr_deploy.model_info import ModelInfo, ModelIo, Precision
 from repsr_deploy.runtimes import Candidate, Runtime, open_runtime
 
-ON_PROCESSOR = ("onnxruntime", "openvino")
-"""Runtimes."""
 BY: Mapping[ModelIo, str] = {
     "features": "io features, then the kernel", "image": "io image", "float": "io float and conversions"
 }  # fmt: skip

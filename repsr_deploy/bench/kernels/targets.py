@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from repsr_deploy.bench.kernels.device import COPY
 from repsr_deploy.bench.kernels.torch_ways import COMPILED, UNFUSED
 from repsr_deploy.bench.kernels.ways import KERNEL, Work
 from repsr_deploy.bench.report import Row
+from repsr_deploy.bench.target import Target
 
 SIMULATED = "Simulated GPU"
 """What the driver that needs no GPU calls its own: it computes right, on the processor."""
 OF_COPY, OF_PYTORCH, OF_COMPILED, OF_PIPELINE = 0.85, 4.0, 1.0, 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """One of them."""
-
-    name: str
-    least: float
-    reached: float | None
-    """None where it was not measured."""
-
-    @property
-    def met(self) -> bool | None:
-        """Whether it is reached; None where that was not measured."""
-        return None if self.reached is None else self.reached >= self.least
-
-    def __str__(self) -> str:
-        verdict = {True: "met", False: "not met", None: "not measured"}[self.met]
-        found = "" if self.reached is None else f", found {self.reached:.2f}"
-        return f"{verdict}: {self.name}: {self.least:g} or more{found}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "met": self.met}
 
 
 def targets_of(rows: Sequence[Row], work: Work, pipeline: float | None) -> list[Target]:
@@ -55,13 +31,13 @@ def targets_of(rows: Sequence[Row], work: Work, pipeline: float | None) -> list[
 
     of_kernel = f"fused_upsample, {work.data}, {work.size}"
     return [
-        Target(name=f"{of_kernel}, of a copy's speed", least=OF_COPY, reached=figure(KERNEL, "copy_share")),
-        Target(name=f"{of_kernel}, times as fast as PyTorch", least=OF_PYTORCH, reached=figure(UNFUSED, "times_first")),
+        Target(name=f"{of_kernel}, of a copy's speed", bound=OF_COPY, reached=figure(KERNEL, "copy_share")),
+        Target(name=f"{of_kernel}, times as fast as PyTorch", bound=OF_PYTORCH, reached=figure(UNFUSED, "times_first")),
         Target(
             name=f"{of_kernel}, times as fast as torch.compile",
-            least=OF_COMPILED, reached=figure(COMPILED, "times_first"),
+            bound=OF_COMPILED, reached=figure(COMPILED, "times_first"),
         ),
-        Target(name="pipeline, of its slowest stage's speed", least=OF_PIPELINE, reached=pipeline),
+        Target(name="pipeline, of its slowest stage's speed", bound=OF_PIPELINE, reached=pipeline),
     ]  # fmt: skip
 
 
