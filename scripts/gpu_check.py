@@ -31,7 +31,7 @@ from repsr_deploy.bench.report import utc_now
 from repsr_deploy.bench.trtexec import find_program
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import write_text
-from repsr_deploy.runtimes import BACKENDS, unavailable
+from repsr_deploy.runtimes import BACKENDS, ON_PROCESSORS, unavailable
 from repsr_kernels.gpu.driver import Device, find_device, load_driver, why_no_device
 from scripts.gpu_check_results import (
     SANITIZER_ERROR,
@@ -48,7 +48,6 @@ NO_GPU = 2
 STEP_LIMIT_S = 3600
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 STEPS = ("tests", *SANITIZERS, "kernels", "throughput", "trtexec")
-ON_PROCESSOR = ("onnxruntime", "openvino")
 BENCH = "import sys; from repsr_deploy.cli.bench import main; sys.exit(main())"
 ARCHIVES = (".gz", ".whl")
 TOOLKIT = "/usr/local/cuda/bin"
@@ -103,7 +102,7 @@ class Tools:
         return cls(
             pycuda="pycuda" if importlib.util.find_spec("pycuda") else "",
             sanitizer=shutil.which("compute-sanitizer") or "",
-            runtimes=",".join(name for name in BACKENDS if name not in (*missing, *ON_PROCESSOR)),
+            runtimes=",".join(name for name in BACKENDS if name not in (*missing, *ON_PROCESSORS)),
             trtexec=trtexec,
         )
 

@@ -344,12 +344,13 @@ def runtimes(
     from repsr_deploy.runtimes.source import stated_info
     from repsr_deploy.weights import find_model
 
-    info = stated_info(find_model(model))
+    path = find_model(model)
+    info = stated_info(path)
     if info is None:
         raise UsageError(f"{model} says nothing about itself; expected a model that repsr-fuse export wrote")
-    for candidate in candidates(info):
+    for candidate in candidates(info, path):
         typer.echo(f"{candidate.runtime}, {candidate.precision}")
-    for name, reason in unavailable().items():
+    for name, reason in unavailable(path).items():
         typer.echo(f"{name}: {reason}")
 
 

@@ -35,11 +35,9 @@ from repsr_deploy.imaging.folders import (
 )
 from repsr_deploy.imaging.outcome_report import OutcomeReport
 from repsr_deploy.imaging.upscaler import Upscaler
+from repsr_deploy.runtimes import ON_PROCESSORS
 from repsr_deploy.runtimes.source import check_file
 from repsr_deploy.weights import bundled_names, find_model
-
-ON_PROCESSORS = ("onnxruntime", "openvino")
-"""Runtimes that make no use of a GPU."""
 
 
 def run_on_ray(request: Request) -> int:

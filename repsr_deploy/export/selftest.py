@@ -64,8 +64,8 @@ def self_test(file: Path, reference: ir.Model, info: ModelInfo) -> list[RuntimeC
         FoldError: the reference cannot be evaluated.
     """
     cases = Cases(file, reference, info)
-    checks = [_check(file, candidate, cases, info) for candidate in candidates(info)]
-    missing, tried = unavailable(), {check.runtime for check in checks}
+    checks = [_check(file, candidate, cases, info) for candidate in candidates(info, file)]
+    missing, tried = unavailable(file), {check.runtime for check in checks}
     unable = f"computes no {info.precision} model on this machine"
     rest = [name for name in BACKENDS if name not in tried]
     return checks + [

@@ -30,7 +30,7 @@ from repsr_deploy.imaging.tiling import (
 )
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
-from repsr_deploy.runtimes.base import SharesTiles, WholePictures
+from repsr_deploy.runtimes.base import RowByRow, SharesTiles, WholePictures
 from repsr_deploy.runtimes.finished import check_range, finished
 from repsr_deploy.weights import find_model
 from repsr_kernels.tensors import LONGEST_SIDE
@@ -39,6 +39,9 @@ __all__ = ["MAX_FACTOR", "Progress", "Upscaler", "checked_factor"]
 
 log = logging.getLogger(__name__)
 
+ROWS_TILE = 1024
+"""Longest side of a tile for a runtime that works row by row, of pictures that it does not take as they are, as those
+of 16 bits: little of the work is halo, and Ctrl-C is heard soon."""
 SIDE_IN_HALOS = 4
 """Shortest side that tiles are given for batches, in halos: half of it is core."""
 
@@ -84,6 +87,7 @@ class Upscaler:
         """What gives the pictures: for a model of io `features`, with the kernels that finish them."""
         info = self.runtime.info
         self._shared = self.runtime if isinstance(self.runtime, SharesTiles) else None
+        self._in_rows = self.runtime if isinstance(self.runtime, RowByRow) and tile is None else None
         self._network = PlaneNetwork(self.runtime)
         if info.halo is None and tile is not None:
             raise UsageError(
@@ -99,9 +103,11 @@ class Upscaler:
         # a GPU has no cache of the processor to keep a tile in, and loses with every call
         if limits is not None:
             longest = max(limits.height[1], limits.width[1])
+        elif isinstance(self.runtime, WholePictures):
+            longest = LONGEST_SIDE
         else:
-            longest = LONGEST_SIDE if isinstance(self.runtime, WholePictures) else FAST_TILE
-        needed = bytes_per_pixel(self.runtime.info)
+            longest = FAST_TILE if self._in_rows is None else ROWS_TILE
+        needed = bytes_per_pixel(self.runtime.info, self.runtime.name)
         return tile_for_budget(budget_bytes, bytes_per_pixel=needed, halo=halo, longest=longest)
 
     @property
@@ -187,10 +193,18 @@ class Upscaler:
         return self._network.halo(channels)
 
     def _enlarge(self, image: Image, report: Callable[[int], None], allocate: Allocate) -> Image:
-        """One run of the network over a whole image, with smaller tiles when memory runs out."""
+        """One run of the network over a whole image: row by row, or in tiles, smaller ones when memory runs out."""
         height, width, channels = image.shape
         scale = self.info.scale
         output = _allocated(allocate, (height * scale, width * scale, channels), image.dtype)
+        if self._in_rows is not None and self._network.is_plain(image):
+            try:
+                self._in_rows.enlarge_rows(image, output, report)
+            except MemoryError as error:
+                raise RepsrError(
+                    f"no memory even for a few rows of {width} pixels; free some, or take a smaller model"
+                ) from error
+            return output
         tile = self._tile or self._auto_tile or max(height, width, MIN_TILE)
         while True:
             try:

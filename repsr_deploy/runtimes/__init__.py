@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from repsr_deploy.model_info import Precision
-from repsr_deploy.runtimes.backends import BACKENDS, Candidate, candidates, open_backend, unavailable
+from repsr_deploy.runtimes.backends import (
+    BACKENDS,
+    ON_PROCESSORS,
+    Candidate,
+    candidates,
+    open_backend,
+    unavailable,
+)
 from repsr_deploy.runtimes.base import Limits, Runtime
 from repsr_deploy.runtimes.choice import Choice, choose
 from repsr_deploy.runtimes.source import Source
 
 __all__ = [
-    "AUTO", "BACKENDS", "Candidate", "Choice", "Limits", "Runtime", "Source", "candidates", "choose", "open_runtime",
-    "unavailable",
+    "AUTO", "BACKENDS", "ON_PROCESSORS", "Candidate", "Choice", "Limits", "Runtime", "Source", "candidates", "choose",
+    "open_runtime", "unavailable",
 ]  # fmt: skip
 
 AUTO = "auto"

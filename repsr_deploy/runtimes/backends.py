@@ -10,7 +10,7 @@ from typing import Literal
 
 from repsr_deploy.errors import RuntimeUnavailableError, UsageError
 from repsr_deploy.model_info import ModelInfo, Precision
-from repsr_deploy.runtimes import onnxruntime, onnxruntime_gpu, openvino, tensorrt
+from repsr_deploy.runtimes import native, onnxruntime, onnxruntime_gpu, openvino, tensorrt
 from repsr_deploy.runtimes.base import Runtime
 from repsr_deploy.runtimes.source import Source
 from repsr_deploy.runtimes.tensorrt.record import SUFFIXES as ENGINES
@@ -31,6 +31,8 @@ class Backend:
     """The Python module that does the work."""
     reads: tuple[str, ...] = (ONNX,)
     """Suffixes of the files that it opens."""
+    why_not: Callable[[Source], str | None] = lambda model: None
+    """Why it cannot compute this very .onnx model, whatever its precision; None where nothing is known against it."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,43 @@ BACKENDS: dict[str, Backend] = {
         module="openvino",
         reads=(ONNX, ".xml"),
     ),
+    "native": Backend(
+        why_unavailable=native.why_unavailable,
+        precisions=native.precisions,
+        open=native.NativeRuntime,
+        module="repsr_deploy",
+        why_not=native.why_not,
+    ),
     **{name: _onnxruntime_gpu(name) for name in onnxruntime_gpu.PROVIDERS},
     "tensorrt": _tensorrt("tensorrt"),
     "tensorrt-rtx": _tensorrt("tensorrt-rtx"),
 }
 """Every backend by its name."""
+ON_PROCESSORS = ("onnxruntime", "openvino", "native")
+"""Those that make no use of a GPU."""
 
 
-def unavailable() -> dict[str, str]:
-    """Why each backend that cannot be used here cannot, and the way out."""
-    reasons = {name: backend.why_unavailable() for name, backend in BACKENDS.items()}
+def unavailable(model: Source | None = None) -> dict[str, str]:
+    """Why each backend that cannot be used here cannot, and the way out.
+
+    Args:
+        model: an .onnx model; why a backend cannot compute that one counts too.
+    """
+    reasons = {
+        name: backend.why_unavailable() or (None if model is None else backend.why_not(model))
+        for name, backend in BACKENDS.items()
+    }
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def candidates(info: ModelInfo) -> list[Candidate]:
-    """Every backend and computing precision that can run an .onnx file on this machine."""
-    missing = unavailable()
+def candidates(info: ModelInfo, model: Source | None = None) -> list[Candidate]:
+    """Every backend and computing precision that can run an .onnx file on this machine.
+
+    Args:
+        info: what the file says about itself.
+        model: the file; without it, one of which nothing else is known.
+    """
+    missing = unavailable(model)
     return [
         Candidate(name, precision)
         for name, backend in BACKENDS.items()

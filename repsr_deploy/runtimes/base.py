@@ -141,6 +141,27 @@ class WholePictures(Protocol):
 
 
 @runtime_checkable
+class RowByRow(Protocol):
+    """What a runtime is that needs no tiles: it goes through a picture row by row, in memory that does not grow."""
+
+    def enlarge_rows(self, image_hwc: Images, out_hwc: Images, report: Callable[[int], None]) -> None:
+        """Upscale an 8-bit image from where it lies to where the result is to be, with no copy of either.
+
+        Args:
+            image_hwc: uint8, H x W x C, of which rows may lie apart; C is 3, or 1 for colour `y`.
+            out_hwc: uint8, scale*H x scale*W x C, likewise; written.
+            report: called with the input pixels that are done, more and more, every few tenths of a second. What it
+                raises ends the work.
+
+        Raises:
+            UsageError: another type or shape, or a model of io `features`.
+            ModelFileError: the network gives NaN or infinity.
+            MemoryError: not even enough for a few rows.
+        """
+        ...
+
+
+@runtime_checkable
 class SharesTiles(Protocol):
     """What a runtime is that computes tiles of different pictures in one batch; towards each picture it is a `Runtime`.
 

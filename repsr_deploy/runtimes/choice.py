@@ -21,7 +21,7 @@ from repsr_deploy.imaging.tiling import FAST_TILE
 from repsr_deploy.metrics.quality import psnr
 from repsr_deploy.model_info import LONGEST_FIRST, Precision
 from repsr_deploy.runtimes.backends import BACKENDS, Candidate, check_threads, open_backend, readers
-from repsr_deploy.runtimes.base import Limits, Runtime
+from repsr_deploy.runtimes.base import Limits, RowByRow, Runtime, WholePictures
 from repsr_deploy.runtimes.choice_cache import Measured, load_measured, store_measured
 from repsr_deploy.runtimes.finished import finished
 from repsr_deploy.runtimes.source import Source, check_file, label_of
@@ -56,8 +56,9 @@ def choose(model: Source, *, threads: int | None = None, precision: Precision | 
     """Open a model in the fastest backend and precision here whose picture is that of the most exact one.
 
     Every candidate enlarges the same small picture, built in; those within `SAME_PICTURE_DB` of the reference, which is
-    the candidate of the longest precision, run in turns for about half a second, and the lowest median wins. What came
-    out is kept in the user's cache folder, and used again until the model, a version or the machine changes.
+    the candidate of the longest precision, run in turns for about half a second, and the lowest median wins, the halo
+    of tiles counted where a runtime needs them. What came out is kept in the user's cache folder, and used again until
+    the model, a version or the machine changes.
 
     Args:
         model: as for `open_runtime`.
@@ -145,11 +146,20 @@ def _measure(opened: dict[Candidate, Runtime]) -> tuple[Measured, ...]:
         Measured(
             candidate=candidate,
             psnr_db=decibels,
-            median_s=timings[str(candidate)].median_s if str(candidate) in timings else None,
+            median_s=timings[str(candidate)].median_s * _with_halo(opened[candidate])
+            if str(candidate) in timings
+            else None,
             side=side,
         )
         for candidate, decibels in nearness.items()
     )
+
+
+def _with_halo(runtime: Runtime) -> float:
+    """What a tile of a large picture takes, over what a picture of its size takes by itself."""
+    if isinstance(runtime, RowByRow | WholePictures):
+        return 1.0
+    return (1 + 2 * (runtime.info.halo or 0) / FAST_TILE) ** 2
 
 
 def measuring_picture(side: int, colours: int) -> NDArray[np.uint8]:

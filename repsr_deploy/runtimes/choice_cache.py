@@ -15,6 +15,7 @@ from repsr_deploy._version import __version__
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.files import write_text
 from repsr_deploy.host import package_version, processor_name
+from repsr_deploy.runtimes import native
 from repsr_deploy.runtimes.backends import Candidate
 from repsr_deploy.runtimes.source import Source, content_sha256, name_of
 from repsr_kernels.cache_dir import cache_dir
@@ -36,7 +37,7 @@ class Measured:
     psnr_db: float
     """Of its 8-bit picture against that of the first candidate, whose own is infinite."""
     median_s: float | None
-    """Of a run on a square 8-bit picture; None where the picture is another one."""
+    """Of a run on a square 8-bit picture, as part of a large one; None where the picture is another one."""
     side: int
     """Of that picture, pixels."""
 
@@ -103,6 +104,7 @@ def _key(model: Source, asked: dict[str, Any]) -> dict[str, Any]:
         "asked": asked,
         "repsr-deploy": __version__,
         "packages": {name: package_version(name) for name in PACKAGES},
+        "native": native.identity(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "gpus": _gpus(),

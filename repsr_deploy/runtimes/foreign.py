@@ -43,11 +43,15 @@ def derive_info(model: Source, colour: Colour, run: Callable[[Any], Any]) -> Mod
     if scales or scale != int(scale) or scale < 1:
         raise ModelFileError(f"{label} does not enlarge by one whole number; expected an upscaling model")
     reach = derive_reach(model, label)
-    info = ModelInfo(name=name_of(model), scale=int(scale), halo=reach.halo, colour=colour, width=reach.width)
+    return found_info(model, colour, scale=int(scale), halo=reach.halo, width=reach.width)
+
+
+def found_info(model: Source, colour: Colour, *, scale: int, halo: int, width: int) -> ModelInfo:
+    """What was found out about a foreign model; a warning says so, and what was taken for granted."""
     meaning = "RGB in 0..1" if colour == "rgb" else "studio-range BT.601 luma / 255"
-    found = f"derived scale {info.scale}, halo {info.halo}"
-    warn_once(f"{label} says nothing about itself: {found}; taking its input as {meaning}")
-    return info
+    found = f"derived scale {scale}, halo {halo}"
+    warn_once(f"{label_of(model)} says nothing about itself: {found}; taking its input as {meaning}")
+    return ModelInfo(name=name_of(model), scale=scale, halo=halo, colour=colour, width=width)
 
 
 @cache

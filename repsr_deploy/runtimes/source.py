@@ -11,6 +11,8 @@ from repsr_deploy.model_info import ModelInfo
 
 Source = Path | bytes
 """A model file, or the content of an .onnx file."""
+EXTERNAL = b"location"
+"""A key of the table that says in which other file weights lie."""
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 
 
@@ -64,6 +66,33 @@ def stated_info(model: Source) -> ModelInfo | None:
     return ModelInfo.from_props({entry.key: entry.value for entry in proto.metadata_props})
 
 
+def content_of(model: Source) -> bytes:
+    """The content of an .onnx file, weights that lie in files beside it put in, where the onnx package is here.
+
+    Raises:
+        ModelFileError: such a file cannot be read.
+    """
+    if isinstance(model, bytes):
+        return model
+    content = model.read_bytes()
+    if EXTERNAL not in content:
+        return content
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return content
+    try:
+        proto = onnx.load(model)
+    except DecodeError:
+        return content
+    except (OSError, onnx.checker.ValidationError) as error:
+        raise ModelFileError(
+            f"cannot read the weights of {model} ({str(error).splitlines()[0]}); expected an .onnx file that has them"
+        ) from error
+    return proto.SerializeToString()
+
+
 def content_sha256(model: Source) -> str:
     """Hexadecimal SHA-256 of a model, with the weights that lie beside it in files of their own."""
     if isinstance(model, bytes):
@@ -79,7 +108,7 @@ def _weight_files(model: Path) -> list[Path]:
     if model.suffix != ".onnx":
         return []
     content = model.read_bytes()
-    if b"location" not in content:  # external data is a table with a key of that name
+    if EXTERNAL not in content:
         return []
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data

@@ -15,6 +15,7 @@ from repsr_deploy.imaging.image_file import read_image, write_image
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.runtimes import choose, open_runtime
 from repsr_deploy.weights import bundled_names
+from repsr_kernels.cache_dir import cache_dir
 from tests.runtimes.models import plain_model, spec_of
 
 IMAGE = skimage.data.coffee()[100:163, 200:281]
@@ -23,7 +24,9 @@ IMAGE = skimage.data.coffee()[100:163, 200:281]
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for all tests of this file: their model is measured once."""
-    return tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "kernels").symlink_to(cache_dir("kernels"))  # what was compiled is no choice
+    return folder
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ from repsr_deploy.runtimes import BACKENDS, Candidate, Limits
 from tests.export.graphs import evaluated, graph_of, image, kernel, plain, run_onnxruntime, run_openvino
 
 node = helper.make_node
-HERE = ("onnxruntime", "openvino")
+ANY_GRAPH = ("onnxruntime", "openvino")
+HERE = (*ANY_GRAPH, "native")
 
 
 def written(model: ir.Model, info: ModelInfo, folder: Path) -> Path:
@@ -68,7 +69,7 @@ def test_every_form_passes_in_every_runtime(precision: Precision, io: ModelIo, t
     checks = self_test(file, model, described)
     assert {check.runtime for check in checks} == set(BACKENDS)  # none is left out
     runtimes = {name for name, _ in ran(checks)}
-    assert runtimes == {"openvino"} if precision == "bf16" else set(HERE)
+    assert runtimes == {"openvino", "native"} if precision == "bf16" else set(HERE)
     for check in checks:
         if check.reason:
             assert check.shapes == ()
@@ -131,7 +132,8 @@ def test_the_q_dq_graph_is_its_own_reference(tmp_path: Path) -> None:
     described = replace(info, precision="int8")
     file = written(quantized, described, tmp_path)
     checks = self_test(file, model, described)
-    assert {runtime for runtime, _ in ran(checks)} == set(HERE)
+    assert {runtime for runtime, _ in ran(checks)} == set(ANY_GRAPH)
+    assert ["QuantizeLinear" in check.reason for check in checks if check.runtime == "native"] == [True]
     assert all(check.psnr is None or check.psnr > 40 for check in checks)
     dcr(quantized)
     with pytest.raises(ProofError, match="differ"):
@@ -235,11 +237,15 @@ FAULTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=HERE)
+@pytest.fixture(params=ANY_GRAPH)
 def only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The self-test in a single runtime, computing in fp32."""
-    monkeypatch.setattr(selftest, "candidates", lambda info: [Candidate(request.param, "fp32")])  # type: ignore[reportUnknownLambdaType]
-    return request.param
+    return alone(request.param, monkeypatch)
+
+
+def alone(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(selftest, "candidates", lambda info, file: [Candidate(name, "fp32")])  # type: ignore[reportUnknownLambdaType]
+    return name
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -251,6 +257,24 @@ def test_every_fault_is_caught_in_every_runtime(fault: Callable[[ir.Model], None
         ProofError, match=f"{only} in fp32 .*(images of N x H x W [12]x(17|32|1)x|shape .None, 3, 34, 46)"
     ):
         self_test(written(broken, info, tmp_path), model, info)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_the_native_engine_refuses_a_fault_or_it_is_caught(
+    fault: Callable[[ir.Model], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, info = plain()
+    broken = plain()[0]
+    fault(broken)
+    alone("native", monkeypatch)
+    file = written(broken, info, tmp_path)
+    if fault in (without_clamp, slopes_reversed, one_slope, slightly_wrong_weight):
+        with pytest.raises(ProofError, match="native in fp32 and the reference differ on images of N x H x W"):
+            self_test(file, model, info)
+    else:
+        row = self_test(file, model, info)[0]
+        assert (row.runtime, row.shapes) == ("native", ())
+        assert "runtime native does not compute" in row.reason
 
 
 @pytest.mark.parametrize("fault", [dcr, without_clamp, skip_of_other_colours], ids=lambda fault: fault.__name__)

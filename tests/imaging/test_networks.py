@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import skimage.data
 
-from repsr_deploy.errors import UsageError
+from repsr_deploy.errors import RuntimeUnavailableError, UsageError
 from repsr_deploy.export.onnx import build_model
 from repsr_deploy.folding.fold import folded
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import ModelInfo
 from repsr_deploy.nets.network import build
-from repsr_deploy.runtimes import Runtime, open_runtime
+from repsr_deploy.runtimes import Runtime, open_runtime, unavailable
 from tests.nets.networks import FAMILIES, spec_of
 from tests.runtimes.here import every_runtime
+
+PLAIN = ("repsr", "ecbsr", "plain")
+"""Families that fold into plain networks."""
 
 
 def runtime_of(family: str, scale: int, name: str = "onnxruntime") -> Runtime:
@@ -23,9 +28,18 @@ def runtime_of(family: str, scale: int, name: str = "onnxruntime") -> Runtime:
     return open_runtime(build_model(net, info).SerializeToString(), name, threads=1)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "edsr-adadm"])
+def every_case() -> list[Any]:
+    """(runtime, family) of what can be cut into tiles; the native engine takes plain networks alone."""
+    return [
+        pytest.param(*runtime.values, family, marks=runtime.marks)
+        for runtime in every_runtime()
+        for family in FAMILIES
+        if family != "edsr-adadm" and (family in PLAIN or runtime.values[0] != "native")
+    ]
+
+
+@pytest.mark.parametrize(("name", "family"), every_case())
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("name", every_runtime())
 def test_tiles_change_no_bit(name: str, family: str, scale: int) -> None:
     runtime = runtime_of(family, scale, name)
     image = skimage.data.astronaut()[30:93, 170:241]
@@ -42,6 +56,14 @@ def test_tiles_change_no_bit(name: str, family: str, scale: int) -> None:
     whole = Upscaler(runtime).upscale(image)
     assert whole.shape == (63 * scale, 71 * scale, 3)
     assert len(np.unique(whole)) > 20
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in PLAIN])
+def test_networks_with_residual_blocks_are_not_for_the_native_engine(family: str) -> None:
+    if reason := unavailable().get("native"):
+        pytest.skip(reason)
+    with pytest.raises(RuntimeUnavailableError, match=r"runtime native does not compute the model: [A-Z]\w+ '.*'"):
+        runtime_of(family, 2, "native")
 
 
 def test_a_network_of_the_whole_image_is_not_tiled() -> None:

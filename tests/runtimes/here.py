@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 import onnx
 import pytest
 
@@ -12,7 +13,7 @@ from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import Candidate, candidates
 from tests.runtimes.models import half_model, int8_model
 
-ON_THE_PROCESSOR = ("onnxruntime", "openvino")
+ON_THE_PROCESSOR = ("onnxruntime", "openvino", "native")
 STORED: dict[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fp32": lambda model: model,
     "fp16": lambda model: half_model(model, "fp16"),
@@ -45,3 +46,17 @@ def every_runtime() -> list[Any]:
     """Names of the runtimes that take a model of fp32 here."""
     names = dict.fromkeys(candidate.runtime for candidate in candidates_for("fp32"))
     return [pytest.param(name, marks=() if name in ON_THE_PROCESSOR else pytest.mark.gpu) for name in names]
+
+
+def assert_same_pictures(actual: Any, expected: Any, *, exact: bool) -> None:
+    """8-bit pictures are the same, or where that cannot be, but for samples between two levels.
+
+    Args:
+        exact: False where a factor of 255 is merged into what comes before, as in the native engine's way from bytes to
+            bytes and in int8 networks, so that a sample is rounded otherwise.
+    """
+    if exact:
+        np.testing.assert_array_equal(actual, expected)
+    else:
+        assert np.abs(actual.astype(int) - expected).max() <= 1
+        assert (actual != expected).mean() < 1e-4

@@ -13,8 +13,8 @@ from repsr_deploy.runtimes import BACKENDS, Candidate, candidates, open_runtime,
 from tests.runtimes.models import plain_model, spec_of
 
 NAMES = [
-    "onnxruntime", "openvino", "onnxruntime-cuda", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx", "tensorrt",
-    "tensorrt-rtx",
+    "onnxruntime", "openvino", "native", "onnxruntime-cuda", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx",
+    "tensorrt", "tensorrt-rtx",
 ]  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _best_side(runtime: Runtime, capacity: int) -> int | None:
     halo = runtime.info.halo
     if halo is None or capacity == 1:
         return None
-    affordable = math.isqrt(BUDGET_BYTES // (capacity * bytes_per_pixel(runtime.info)))
+    affordable = math.isqrt(BUDGET_BYTES // (capacity * bytes_per_pixel(runtime.info, runtime.name)))
     low, high = _least_side(halo), GPU_SIDE
     side = max(low, min(high, affordable))
     if runtime.limits is not None:

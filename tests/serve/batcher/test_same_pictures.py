@@ -19,7 +19,7 @@ from repsr_deploy.runtimes import Candidate, Limits, Runtime, open_runtime
 from repsr_deploy.runtimes.base import CheckedRuntime
 from repsr_deploy.weights import find_model
 from repsr_serve.batcher import Batcher, Ticket
-from tests.runtimes.here import candidates_for
+from tests.runtimes.here import candidates_for, every_runtime
 from tests.runtimes.models import features_model, image_model, plain_model, spec_of
 from tests.serve.batcher.slowed import PATIENCE_S, small_runtime
 
@@ -83,7 +83,7 @@ BUNDLED = [
     pytest.param(model, candidate, id=f"{model}-{candidate}")
     for model in ("photo-x2", "photo-x4")
     for candidate in candidates_for("fp32")
-    if candidate in (Candidate("onnxruntime", "fp32"), Candidate("openvino", "bf16"))
+    if candidate in (Candidate("onnxruntime", "fp32"), Candidate("openvino", "bf16"), Candidate("native", "bf16"))
 ]
 
 
@@ -115,7 +115,7 @@ CHANGED: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", every_runtime())
 @pytest.mark.parametrize("colour", ["rgb", "y"])
 @pytest.mark.parametrize("io", CHANGED)
 def test_every_io_and_colour(io: str, colour: Colour, name: str) -> None:
