@@ -129,12 +129,14 @@ def _logged(level: int) -> Generator[list[tuple[str, int, str]]]:
     """What this project logs meanwhile."""
     records: list[tuple[str, int, str]] = []
     logger, handler = logging.getLogger("repsr_deploy"), _Collector(records)
+    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
     try:
         yield records
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 class _Collector(logging.Handler):

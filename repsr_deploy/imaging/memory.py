@@ -6,7 +6,6 @@ import math
 
 from repsr_deploy.model_info import ModelInfo
 
-NATIVE = "native"
 BUDGET_BYTES = 384 * 2**20
 """Memory that one tile may take when nothing else is asked for."""
 UNKNOWN_WIDTH = 64
@@ -15,13 +14,12 @@ NCHWC_BLOCK = 16
 """ONNX Runtime holds feature maps in blocks of 16 channels (AVX-512) or 8."""
 
 
-def bytes_per_pixel(info: ModelInfo, runtime: str = "") -> int:
-    """Upper estimate of the memory that a tile takes per LR pixel, its conversions included.
+def bytes_per_pixel(info: ModelInfo, *, in_rows: bool = False) -> int:
+    """Upper estimate of the memory that a tile takes per LR pixel in any runtime, its conversions included.
 
     Args:
-        runtime: name of the backend; without one, the estimate holds in any.
-
-    The native engine keeps a few rows of each feature map, so that nothing but input and output grows with a tile.
+        in_rows: of a runtime that keeps a few rows of each feature map (`runtimes.base.RowByRow`): only input and
+            output grow with a tile.
 
     ONNX Runtime holds three feature maps at a time, or up to four copies of what the tail gives. OpenVINO holds two
     feature maps and four copies of that, or six copies; less in bf16, int8, and from 8-bit images to such. Growth of
@@ -40,7 +38,7 @@ def bytes_per_pixel(info: ModelInfo, runtime: str = "") -> int:
     onnxruntime = max(12 * _blocked(width), 16 * _blocked(tail))
     openvino = max(8 * width + 16 * tail, 24 * tail)
     conversions = 12 * (colours + tail)  # a tile is stored while the next one runs
-    if runtime == NATIVE:
+    if in_rows:
         return conversions
     return math.ceil(1.1 * max(onnxruntime, openvino) + conversions)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,35 +13,19 @@ import numpy as np
 from repsr_deploy.errors import RepsrError, UsageError
 from repsr_deploy.imaging.borders import Seamless, padded, resized
 from repsr_deploy.imaging.ensemble import SelfEnsemble
-from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
-from repsr_deploy.imaging.network import PlaneNetwork
-from repsr_deploy.imaging.samples import FULL_SCALE, Allocate, Image, Planes, checked_output, store_planes
+from repsr_deploy.imaging.image_network import ImageNetwork
+from repsr_deploy.imaging.memory import BUDGET_BYTES
+from repsr_deploy.imaging.samples import FULL_SCALE, Allocate, Image
 from repsr_deploy.imaging.sizes import MAX_FACTOR, Size, checked_factor, checked_size, network_passes, scaled
-from repsr_deploy.imaging.tiling import (
-    BUILD_OTHERWISE,
-    FAST_TILE,
-    MIN_TILE,
-    Tile,
-    checked_tile,
-    plan_tiles,
-    tile_for_budget,
-)
+from repsr_deploy.imaging.tiling import checked_tile
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import AUTO, Runtime, open_runtime
-from repsr_deploy.runtimes.base import RowByRow, SharesTiles, WholePictures
 from repsr_deploy.runtimes.finished import check_range, finished
 from repsr_deploy.weights import find_model
-from repsr_kernels.tensors import LONGEST_SIDE
 
 __all__ = ["MAX_FACTOR", "Progress", "Upscaler", "checked_factor"]
 
 log = logging.getLogger(__name__)
-
-ROWS_TILE = 1024
-"""Longest side of a tile for a runtime that works row by row, of pictures that it does not take as they are, as those
-of 16 bits: little of the work is halo, and Ctrl-C is heard soon."""
-SIDE_IN_HALOS = 4
-"""Shortest side that tiles are given for batches, in halos: half of it is core."""
 
 Progress = Callable[[int, int], None]
 """Called with the input pixels done and those to do."""
@@ -78,37 +60,15 @@ class Upscaler:
     ) -> None:
         if budget_bytes < 1:
             raise UsageError(f"memory budget is {budget_bytes} bytes; expected more than none")
-        self._tile = None if tile is None else checked_tile(tile)
+        if tile is not None:
+            checked_tile(tile)
         self._budget_bytes = budget_bytes
         if isinstance(model, str | Path):
             model = open_runtime(find_model(model), runtime, threads=threads, precision=precision)
         check_range(model.info)
         self.runtime: Runtime = finished(model, threads=threads)
         """What gives the pictures: for a model of io `features`, with the kernels that finish them."""
-        info = self.runtime.info
-        self._shared = self.runtime if isinstance(self.runtime, SharesTiles) else None
-        self._in_rows = self.runtime if isinstance(self.runtime, RowByRow) and tile is None else None
-        self._network = PlaneNetwork(self.runtime)
-        if info.halo is None and tile is not None:
-            raise UsageError(
-                f"{info.name} cannot be tiled, as every pixel depends on the whole image; expected no tile size, or a "
-                "model exported with --calibrate"
-            )
-        self._auto_tile = None if info.halo is None else self._best_tile(info.halo, budget_bytes)
-
-    def _best_tile(self, halo: int, budget_bytes: int) -> int:
-        limits = self.runtime.limits
-        if self._shared is not None and self._shared.tile_side is not None:
-            return self._shared.tile_side
-        # a GPU has no cache of the processor to keep a tile in, and loses with every call
-        if limits is not None:
-            longest = max(limits.height[1], limits.width[1])
-        elif isinstance(self.runtime, WholePictures):
-            longest = LONGEST_SIDE
-        else:
-            longest = FAST_TILE if self._in_rows is None else ROWS_TILE
-        needed = bytes_per_pixel(self.runtime.info, self.runtime.name)
-        return tile_for_budget(budget_bytes, bytes_per_pixel=needed, halo=halo, longest=longest)
+        self._network = ImageNetwork(self.runtime, tile=tile, budget_bytes=budget_bytes)
 
     @property
     def info(self) -> ModelInfo:
@@ -122,7 +82,7 @@ class Upscaler:
         Raises:
             UsageError: an engine that takes no turned pictures.
         """
-        return Upscaler(SelfEnsemble(self.runtime), tile=self._tile, budget_bytes=self._budget_bytes)
+        return Upscaler(SelfEnsemble(self.runtime), tile=self._network.tile, budget_bytes=self._budget_bytes)
 
     def upscale(
         self,
@@ -193,116 +153,11 @@ class Upscaler:
         return self._network.halo(channels)
 
     def _enlarge(self, image: Image, report: Callable[[int], None], allocate: Allocate) -> Image:
-        """One run of the network over a whole image: row by row, or in tiles, smaller ones when memory runs out."""
+        """One run of the network over a whole image."""
         height, width, channels = image.shape
-        scale = self.info.scale
-        output = _allocated(allocate, (height * scale, width * scale, channels), image.dtype)
-        if self._in_rows is not None and self._network.is_plain(image):
-            try:
-                self._in_rows.enlarge_rows(image, output, report)
-            except MemoryError as error:
-                raise RepsrError(
-                    f"no memory even for a few rows of {width} pixels; free some, or take a smaller model"
-                ) from error
-            return output
-        tile = self._tile or self._auto_tile or max(height, width, MIN_TILE)
-        while True:
-            try:
-                self._run_tiles(image, output, tile, report)
-            except MemoryError as error:
-                if self._auto_tile is None:
-                    raise RepsrError(
-                        f"no memory for {width} x {height} pixels at once, which {self.info.name} needs as every pixel "
-                        "depends on the whole image; free some, or export the model with --calibrate"
-                    ) from error
-                if tile <= MIN_TILE:
-                    raise RepsrError(
-                        f"no memory even for tiles of {tile} pixels; free some, or take a smaller model"
-                    ) from error
-                tile = max(MIN_TILE, min(tile, height, width) // 2)
-                self._tile = tile
-                log.warning("not enough memory: trying again with tiles of %d pixels", tile)
-            else:
-                return output
-
-    def _plan(self, image: Image, tile: int) -> list[Tile]:
-        """Tiles with sides up to `tile`, within what the runtime takes.
-
-        Raises:
-            UsageError: the image is smaller than that, or larger and must not be cut.
-        """
-        height, width, channels = image.shape
-        halo, limits = self._network.halo(channels), self.runtime.limits
-        least, most = (1, 1), (height, width)
-        if limits is not None:
-            least, most = zip(limits.height, limits.width, strict=True)
-        if self.info.halo is None and (height > most[0] or width > most[1]):
-            raise UsageError(
-                f"image is {width} x {height} pixels, and {self.info.name} was built for at most {most[1]} x {most[0]} "
-                f"and cannot be tiled, as every pixel depends on the whole image; {BUILD_OTHERWISE}"
-            )
-        side = self._shared_side(halo)
-        if side is not None:
-            tile, most = side, (side, side)
-            least = (max(least[0], min(height, side)), max(least[1], min(width, side)))
-        return plan_tiles(height, width, tile=tile, halo=halo, least=least, most=most)
-
-    def _shared_side(self, halo: int) -> int | None:
-        """The side that tiles have to have for batches; None for any, also where most of such a tile would be halo."""
-        side = self._shared.tile_side if self._shared is not None and self._tile is None else None
-        return side if side is not None and side >= SIDE_IN_HALOS * halo else None
-
-    def _run_tiles(self, image: Image, output: Image, tile: int, report: Callable[[int], None]) -> None:
-        """Run every tile; one thread more than compute stores a tile meanwhile, which hides the conversion."""
-        tiles = self._plan(image, tile)
-        if isinstance(self.runtime, WholePictures) and self._network.is_plain(image):
-            self.runtime.enlarge_tiles(image, tiles, output, report)
-            return
-        in_flight = 1 if self._shared is None else self._shared.in_flight
-        computing = threading.Semaphore(in_flight)
-
-        def enlarge(part: Tile) -> int:
-            with computing:
-                made = self._network.enlarge_samples(image[part.source.slices])
-            self._store(made, output, part)
-            return part.core.pixels
-
-        try:
-            self._expect(len(tiles))
-            if len(tiles) == 1:  # there is nothing to hide, and a thread takes longer to start than a small picture
-                report(enlarge(tiles[0]))
-            else:
-                self._run_at_once(enlarge, tiles, in_flight + 1, report)
-        finally:
-            self._expect(0)
-
-    def _run_at_once(
-        self, enlarge: Callable[[Tile], int], tiles: Sequence[Tile], threads: int, report: Callable[[int], None]
-    ) -> None:
-        pool = ThreadPoolExecutor(threads)
-        done = 0
-        try:
-            finished = as_completed([pool.submit(enlarge, part) for part in tiles])
-            for left in reversed(range(len(tiles))):
-                # under a name, the future of an error would keep the picture in memory until the next gc.collect()
-                done += next(finished).result()
-                self._expect(left)
-                report(done)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _expect(self, tiles: int) -> None:
-        if self._shared is not None:
-            self._shared.expect(tiles)
-
-    def _store(self, made: Planes | Image, output: Image, part: Tile) -> None:
-        """Check and store what a tile yields."""
-        rows, columns = part.crop.scaled(self.info.scale).slices
-        target = output[part.core.scaled(self.info.scale).slices]
-        if made.dtype == np.uint8:
-            target[...] = made[rows, columns]
-        else:
-            store_planes(checked_output(made[:, rows, columns], self.info.name), target)
+        output = _allocated(allocate, (height * self.info.scale, width * self.info.scale, channels), image.dtype)
+        self._network.enlarge(image, output, report)
+        return output
 
 
 def _without_border(image: Image, border: int) -> Image:

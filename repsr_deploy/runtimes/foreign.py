@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from repsr_deploy.errors import ModelFileError
-from repsr_deploy.model_info import ModelInfo
+from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.nets.spec import Colour
 from repsr_deploy.runtimes.source import Source, label_of, name_of
 
@@ -46,12 +46,14 @@ def derive_info(model: Source, colour: Colour, run: Callable[[Any], Any]) -> Mod
     return found_info(model, colour, scale=int(scale), halo=reach.halo, width=reach.width)
 
 
-def found_info(model: Source, colour: Colour, *, scale: int, halo: int, width: int) -> ModelInfo:
+def found_info(
+    model: Source, colour: Colour, *, scale: int, halo: int, width: int, precision: Precision = "fp32"
+) -> ModelInfo:
     """What was found out about a foreign model; a warning says so, and what was taken for granted."""
     meaning = "RGB in 0..1" if colour == "rgb" else "studio-range BT.601 luma / 255"
     found = f"derived scale {scale}, halo {halo}"
     warn_once(f"{label_of(model)} says nothing about itself: {found}; taking its input as {meaning}")
-    return ModelInfo(name=name_of(model), scale=scale, halo=halo, colour=colour, width=width)
+    return ModelInfo(name=name_of(model), scale=scale, halo=halo, colour=colour, width=width, precision=precision)
 
 
 @cache

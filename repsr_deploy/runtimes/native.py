@@ -78,9 +78,9 @@ def precisions(info: ModelInfo) -> tuple[Precision, ...]:
 def why_not(model: Source) -> str | None:
     """Why the engine cannot compute this model: its network is not plain. None of what is no model at all."""
     try:
-        _read(model)
-    except RuntimeUnavailableError as error:
-        return str(error)
+        Model(content_of(model))
+    except NotPlainError as error:
+        return f"runtime {NAME} does not compute this network: {error}"
     except ModelFileError:
         return None
     return None
@@ -200,8 +200,9 @@ def _read(model: Source) -> Model:
     """
     label = label_of(model)
     check_file(model)
+    content = content_of(model)
     try:
-        return Model(content_of(model))
+        return Model(content)
     except NotPlainError as error:
         raise RuntimeUnavailableError(f"runtime {NAME} does not compute {label}: {error}") from error
     except ModelFileError as error:
@@ -220,9 +221,15 @@ def _info(model: Source, read: Model) -> ModelInfo:
                 "file that `repsr-fuse export` wrote"
             )
         width = max(found.channels, found.colours * found.scale**2)
-        return found_info(model, colour, scale=found.scale, halo=found.layers, width=width)
+        precision: Precision = "int8" if found.int8_layers else "fp32"
+        return found_info(model, colour, scale=found.scale, halo=found.layers, width=width, precision=precision)
     pairs = (("io", info.io, found.io), ("colour", info.colour, colour), ("scale", info.scale, found.scale))
     for what, says, has in pairs:
         if says != has:
             raise ModelFileError(f"{label} has {what} {has}, and the model says {what} {says}; export it again")
+    if (found.int8_layers > 0) != (info.precision == "int8"):
+        raise ModelFileError(
+            f"{label} has {found.int8_layers} layers of 8-bit codes, and the model says precision {info.precision}; "
+            "export it again"
+        )
     return info

@@ -18,7 +18,7 @@ from repsr_deploy.bench.cpu.contestants import NATIVE, Contestant, find_contesta
 from repsr_deploy.bench.cpu.heat import run_heat
 from repsr_deploy.bench.cpu.memory import memory_row
 from repsr_deploy.bench.cpu.models import Model, random_spec, read_model
-from repsr_deploy.bench.cpu.pipelines import open_pipeline, ways_of
+from repsr_deploy.bench.cpu.pipelines import FEATURES, open_pipeline, ways_of
 from repsr_deploy.bench.cpu.pytorch import plain_network
 from repsr_deploy.bench.cpu.random_network import random_network
 from repsr_deploy.bench.pictures import photograph_like
@@ -129,6 +129,9 @@ def test_every_way_gives_the_same_picture(model: Model) -> None:
             pictures[str(one), way] = out_hwc
     fp32 = [picture for (name, _), picture in pictures.items() if "in fp32" in name]
     assert len(fp32) >= 6
+    assert {name for name, way in pictures if way == FEATURES} >= {
+        f"{name} + our kernel in fp32, 1 thread" for name in ("onnxruntime", "openvino")
+    }
     for picture in fp32:
         assert np.abs(picture.astype(int) - fp32[0]).max() <= 1
 

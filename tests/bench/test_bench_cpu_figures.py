@@ -9,8 +9,7 @@ import pytest
 from repsr_deploy.bench.cpu.contestants import NATIVE, Contestant, Engine, Name
 from repsr_deploy.bench.cpu.figures import rows_of
 from repsr_deploy.bench.cpu.heat import Entry
-from repsr_deploy.bench.cpu.lanes import group_of, macs_of
-from repsr_deploy.bench.cpu.peaks import clock_notes
+from repsr_deploy.bench.cpu.peaks import clock_notes, macs_of
 from repsr_deploy.bench.cpu.targets import targets_of
 from repsr_deploy.bench.report import Row
 from repsr_deploy.bench.target import Target
@@ -172,4 +171,3 @@ def test_clock_follows_from_two_dot_products_a_cycle() -> None:
 )  # fmt: skip
 def test_multiply_adds_of_an_instruction(name: str, precision: Precision, macs: int) -> None:
     assert macs_of(name, precision) == macs
-    assert macs % group_of(name, precision) == 0

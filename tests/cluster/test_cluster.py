@@ -152,7 +152,10 @@ def worker(cluster: Cluster, model: Path) -> Worker:
 
 
 def answered(worker: Worker, job: Job, index: int = 0) -> Answer | Failed:
+    logger = logging.getLogger("repsr_deploy")
+    before = logger.level
     (message,) = worker({"index": [index], "job": [pickle.dumps(job)]})["message"]
+    assert logger.level == before, "what others log is not changed"
     return pickle.loads(message)
 
 

@@ -10,10 +10,9 @@ import onnx
 import pytest
 
 from repsr_deploy.model_info import ModelInfo, Precision
-from repsr_deploy.runtimes import Candidate, candidates
+from repsr_deploy.runtimes import ON_PROCESSORS, Candidate, candidates
 from tests.runtimes.models import half_model, int8_model
 
-ON_THE_PROCESSOR = ("onnxruntime", "openvino", "native")
 STORED: dict[Precision, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fp32": lambda model: model,
     "fp16": lambda model: half_model(model, "fp16"),
@@ -35,7 +34,7 @@ def every_case(*precisions: Precision) -> list[Any]:
             stored,
             candidate,
             id=f"{stored}-{candidate.runtime}-{candidate.precision}",
-            marks=() if candidate.runtime in ON_THE_PROCESSOR else pytest.mark.gpu,
+            marks=() if candidate.runtime in ON_PROCESSORS else pytest.mark.gpu,
         )
         for stored in precisions or get_args(Precision)
         for candidate in candidates_for(stored)
@@ -45,7 +44,7 @@ def every_case(*precisions: Precision) -> list[Any]:
 def every_runtime() -> list[Any]:
     """Names of the runtimes that take a model of fp32 here."""
     names = dict.fromkeys(candidate.runtime for candidate in candidates_for("fp32"))
-    return [pytest.param(name, marks=() if name in ON_THE_PROCESSOR else pytest.mark.gpu) for name in names]
+    return [pytest.param(name, marks=() if name in ON_PROCESSORS else pytest.mark.gpu) for name in names]
 
 
 def assert_same_pictures(actual: Any, expected: Any, *, exact: bool) -> None:

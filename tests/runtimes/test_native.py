@@ -17,8 +17,9 @@ import tifffile
 from onnx import helper
 
 from repsr_deploy.errors import ModelFileError, RuntimeUnavailableError, UsageError
+from repsr_deploy.imaging.image_network import ROWS_TILE
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
-from repsr_deploy.imaging.upscaler import ROWS_TILE, Upscaler
+from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import ModelInfo, Precision
 from repsr_deploy.runtimes import (
     Candidate,
@@ -36,7 +37,7 @@ from repsr_deploy.weights import find_model
 from repsr_kernels.cpu.network import instruction_sets, precisions
 from tests.imaging.strips.small_cases import run, write_tiff
 from tests.runtimes.here import STORED
-from tests.runtimes.models import features_model, foreign, image_model, plain_model, spec_of, with_info
+from tests.runtimes.models import features_model, foreign, image_model, int8_model, plain_model, spec_of, with_info
 
 if reason := native.why_unavailable():
     pytest.skip(reason, allow_module_level=True)
@@ -167,7 +168,7 @@ def test_a_network_that_is_not_plain(spoil: Any, node: str, tmp_path: Path) -> N
     info = open_runtime(path, "onnxruntime").info
     assert "native" in {candidate.runtime for candidate in candidates(info)}
     assert "native" not in {candidate.runtime for candidate in candidates(info, path)}
-    assert "does not compute" in unavailable(path)["native"]
+    assert unavailable(path)["native"].startswith("runtime native does not compute this network: ")
     chosen = choose(path, threads=1, precision="fp32")
     assert "native" not in {item.candidate.runtime for item in chosen.measured}
 
@@ -192,6 +193,23 @@ def test_a_damaged_model_is_an_error_and_never_a_crash() -> None:
     assert not [text for text in said if "\n" in text]
 
 
+def test_a_foreign_file_of_8_bit_codes_is_one_of_int8() -> None:
+    stated = int8_model(plain_model(spec_of()))
+    runtime = opened(foreign(stated))
+    assert (runtime.info.precision, runtime.precision) == ("int8", "int8")
+    images = photograph(31, 57)[None]
+    np.testing.assert_array_equal(runtime.run_images(images), opened(stated.SerializeToString()).run_images(images))
+
+
+@pytest.mark.parametrize(("made", "says", "layers"), [(int8_model, "fp32", 3), (STORED["fp32"], "int8", 0)])
+def test_a_file_that_says_another_precision_than_its_graph(made: Any, says: Precision, layers: int) -> None:
+    content = with_info(made(plain_model(spec_of())), precision=says).SerializeToString()
+    with pytest.raises(
+        ModelFileError, match=f"has {layers} layers of 8-bit codes, and the model says precision {says}"
+    ):
+        opened(content)
+
+
 @pytest.mark.parametrize(("change", "match"), [
     ({"colour": "y"}, "has colour rgb, and the model says colour y; export it again"),
     ({"io": "image"}, "has io float, and the model says io image"),
@@ -200,6 +218,18 @@ def test_a_damaged_model_is_an_error_and_never_a_crash() -> None:
 def test_a_file_that_says_something_else_than_its_graph(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ModelFileError, match=match):
         opened(with_info(plain_model(spec_of()), **change).SerializeToString())
+
+
+def test_weights_in_another_file(model: bytes, tmp_path: Path) -> None:
+    path, weights = tmp_path / "m.onnx", tmp_path / "m.bin"
+    onnx.save(
+        onnx.ModelProto.FromString(model), path, save_as_external_data=True, location=weights.name, size_threshold=0
+    )
+    images = photograph(31, 57)[None]
+    np.testing.assert_array_equal(opened(path).run_images(images), opened(model).run_images(images))
+    weights.unlink()
+    with pytest.raises(ModelFileError, match=r"^cannot read the weights of \S*m\.onnx \("):
+        opened(path)
 
 
 @pytest.mark.parametrize("change", [features_model, image_model])
@@ -351,13 +381,13 @@ def test_ctrl_c_is_heard_between_bands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tile_is_as_large_as_memory_allows(model: bytes) -> None:
     info = opened(model).info
-    assert bytes_per_pixel(info, "native") < bytes_per_pixel(info) / 2
+    assert bytes_per_pixel(info, in_rows=True) < bytes_per_pixel(info) / 2
     image = np.zeros((1200, 40), np.uint16)
     calls: list[int] = []
     Upscaler(opened(model)).upscale(image, progress=lambda done, total: calls.append(done))
     assert len(calls) == -(-1200 // ROWS_TILE)
     side = 64
-    budget = bytes_per_pixel(info, "native") * (side + 8) ** 2
+    budget = bytes_per_pixel(info, in_rows=True) * (side + 8) ** 2
     assert budget < BUDGET_BYTES
     calls.clear()
     Upscaler(opened(model), budget_bytes=budget).upscale(image, progress=lambda done, total: calls.append(done))

@@ -31,18 +31,26 @@ class Contestant:
     """Of the engine."""
     threads: int
     file: Path
+    features: bool = False
+    """Whether `file` is of io `features`: our kernel makes the picture behind it, so that the row is partly ours, and
+    the engine is not compared with it."""
     compiles: bool = False
     """Whether PyTorch's compiler is one of the ways: it takes seconds for each size."""
 
     def __str__(self) -> str:
         how = f"{self.computes} by {self.instruction_set}" if self.instruction_set else self.computes
-        return f"{self.runtime} in {how}" + (", 1 thread" if self.threads == 1 else "")
+        return f"{self.title} in {how}" + (", 1 thread" if self.threads == 1 else "")
+
+    @property
+    def title(self) -> str:
+        """The runtime, and whether our kernel is behind it."""
+        return f"{self.runtime} + our kernel" if self.features else self.runtime
 
     @property
     def key(self) -> dict[str, str]:
         """Its part of a row's key."""
         return {
-            "runtime": self.runtime,
+            "runtime": self.title,
             "computes": self.computes,
             "instructions": self.instruction_set,
             "threads": str(self.threads),
@@ -136,6 +144,8 @@ def _other_runtimes(model: Model, threads: int) -> tuple[list[Contestant], list[
         if name not in missing
         for precision in _precisions(name, model)
     ]
+    if model.features is not None:
+        found += [replace(one, file=model.features, features=True) for one in found if one.computes != "int8"]
     return found, [f"{name} is not measured: {missing[name]}" for name in OTHERS if name in missing]
 
 
@@ -158,4 +168,4 @@ def _has_single(one: Contestant, engine: Engine) -> bool:
     """Whether it is also measured with one thread."""
     if one.runtime == NATIVE:
         return one.instruction_set == engine.best(one.computes)
-    return (one.runtime, one.computes) == ("openvino", "bf16")
+    return (one.runtime, one.computes) == ("openvino", "bf16") and not one.features

@@ -67,7 +67,11 @@ def _times(entry: Entry, entries: Sequence[Entry]) -> dict[str, float | None]:
     found = {"times_one_thread": _speedup(_find(entries, one, threads=1), entry)} if one.threads > 1 else {}
     if one.runtime != NATIVE:
         return found
-    same = [other for other in entries if other.timing is not None and other.contestant.threads == one.threads]
+    same = [
+        other
+        for other in entries
+        if other.timing is not None and other.contestant.threads == one.threads and not other.contestant.features
+    ]
     longer = PRECISIONS[: PRECISIONS.index(one.computes) + 1]
     rivals = [other for other in same if other.contestant.runtime != NATIVE and other.contestant.computes in longer]
     best = min(rivals, key=_median_s, default=None)

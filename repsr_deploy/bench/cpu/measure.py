@@ -178,7 +178,7 @@ def _memory_rows(job: _Job, rows: Sequence[Row], shape: tuple[int, int], say: Ca
     threads = max(one.threads for one in job.contestants)
     taken: list[Row] = []
     for one in job.contestants:
-        if one.runtime not in (NATIVE, *OTHERS) or one.threads != threads:
+        if one.runtime not in (NATIVE, *OTHERS) or one.features or one.threads != threads:
             continue
         same = [row for row in rows if row.key["model"] == job.model.name and one.key.items() <= row.key.items()]
         if same[-1].timing is not None:

@@ -24,6 +24,8 @@ class Model:
     """As it was asked for."""
     files: Mapping[Precision, Path]
     """The fp32 model, from which shorter floats are computed, and one of int8 where there is one."""
+    features: Path | None
+    """The fp32 model of io `features`, which our kernel finishes; None where it cannot be made."""
     info: ModelInfo
     """Of the fp32 model."""
     macs_per_pixel: int | None
@@ -47,28 +49,33 @@ def read_model(name: str, scratch: Path, say: Say) -> tuple[Model, list[str]]:
         RepsrError: it cannot be read.
     """
     spec = random_spec(name)
+    notes: list[str] = []
+    files: dict[Precision, Path] = {}
     if spec is not None:
         from repsr_deploy.bench.cpu.random_network import random_network
 
-        files: dict[Precision, Path] = {"fp32": scratch / f"{name}.fp32.onnx", "int8": scratch / f"{name}.int8.onnx"}
+        files = {"fp32": scratch / f"{name}.fp32.onnx", "int8": scratch / f"{name}.int8.onnx"}
         for precision, file in files.items():
             file.write_bytes(random_network(spec, precision))
-        info = read_network(str(files["fp32"]), scratch).info
-        return Model(name=name, files=files, info=info, macs_per_pixel=_macs(files["fp32"])), []
-    source = read_network(name, scratch)
-    exported_too: dict[Precision, Path] = {}
-    notes: list[str] = []
+        source = read_network(str(files["fp32"]), scratch)
+    else:
+        source = read_network(name, scratch)
+        files = {"fp32": source.file}
+        try:
+            file, info = exported(source, "float", "int8", say)
+            if info.precision == "int8":
+                files["int8"] = file
+            else:
+                notes.append(f"{name} is not measured in int8, which costs more than the export allows")
+        except (RepsrError, ModuleNotFoundError) as error:
+            notes.append(f"{name} is not measured in int8: {error}")
+    features = None
     try:
-        file, info = exported(source, "float", "int8", say)
-        if info.precision == "int8":
-            exported_too["int8"] = file
-        else:
-            notes.append(f"{name} is not measured in int8, which costs more than the export allows")
+        features, _ = exported(source, "features", "fp32", say)
     except (RepsrError, ModuleNotFoundError) as error:
-        notes.append(f"{name} is not measured in int8: {error}")
-    return Model(
-        name=name, files={"fp32": source.file, **exported_too}, info=source.info, macs_per_pixel=_macs(source.file)
-    ), notes
+        notes.append(f"{name} is not measured with features that our kernel finishes: {error}")
+    macs = _macs(source.file)
+    return Model(name=name, files=files, features=features, info=source.info, macs_per_pixel=macs), notes
 
 
 def random_spec(name: str) -> NetSpec | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from repsr_deploy.bench.cpu.contestants import NATIVE, Contestant
-from repsr_deploy.bench.cpu.lanes import macs_of
 from repsr_deploy.bench.peak import ProcessorPeak
 from repsr_kernels.cpu.instruction_sets import Precision, peak_macs_per_s
 
@@ -13,6 +12,13 @@ Instruction = tuple[str, Precision, int]
 """Instruction set, precision, threads."""
 DOTS_PER_CYCLE = 2
 """Of processors with AVX-512 and of most others: two units for such instructions."""
+BITS: Mapping[str, int] = {
+    "portable": 128, "avx2": 256, "avxvnni": 256, "avx512": 512, "avx512vnni": 512, "avx512bf16": 512,
+    "neon": 128, "neon_dotprod": 128, "neon_bf16": 128,
+}  # fmt: skip
+"""Of a vector."""
+PAIRS_OF_CODES = ("portable", "avx2", "avx512")
+"""Sets without a dot product of bytes: codes are 16 bits wide there."""
 
 
 class Peaks:
@@ -45,6 +51,18 @@ class Peaks:
             f"{precision} by {name}, {threads} thread{'s' * (threads > 1)}": rate
             for (name, precision, threads), rate in self.instructions.items()
         }
+
+
+def macs_of(instruction_set: str, precision: Precision) -> int:
+    """Multiply-adds of one dot product of a vector: of each 32-bit word's one, two or four channels."""
+    match precision:
+        case "int8":
+            channels = 2 if instruction_set in PAIRS_OF_CODES else 4
+        case "bf16":
+            channels = 2
+        case "fp32":
+            channels = 1
+    return BITS[instruction_set] // 32 * channels
 
 
 def clock_notes(instructions: Mapping[Instruction, float]) -> list[str]:

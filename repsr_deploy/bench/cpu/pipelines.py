@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from repsr_deploy.bench.cpu.contestants import Contestant, Name
+from repsr_deploy.bench.cpu.contestants import Contestant
 from repsr_deploy.errors import RepsrError
 from repsr_deploy.imaging.upscaler import Upscaler
 from repsr_deploy.model_info import Precision
 from repsr_deploy.runtimes import open_runtime
+from repsr_deploy.runtimes.finished import finished
 from repsr_kernels.cpu.network import Model, Network
 
 Image = NDArray[np.uint8]
@@ -20,24 +21,26 @@ Pipeline = Callable[[Image, Image], None]
 """Enlarges the first, H x W x 3, into the second, sH x sW x 3; both are contiguous."""
 WHOLE, TILES = "whole", "tiles"
 STATIC = "whole, compiled for the size"
+FEATURES = "whole, features finished by our kernel"
 PLAIN, CHANNELS_LAST, COMPILED = "whole, channels first", "whole, channels last", "whole, channels last, compiled"
-WAYS: Mapping[Name, tuple[str, ...]] = {
-    "native": (WHOLE,),
-    "openvino": (STATIC, TILES),
-    "onnxruntime": (WHOLE, TILES),
-    "pytorch": (CHANNELS_LAST, PLAIN, COMPILED),
-}
-"""Tiles: those of `Upscaler`, which stay in the cache."""
 HINTS: Mapping[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 def ways_of(contestant: Contestant) -> tuple[str, ...]:
-    """The ways that a contestant may take."""
-    if contestant.runtime != "pytorch":
-        return WAYS[contestant.runtime]
-    # autocast without channels last copies every tensor: it was never the fastest
-    ways = (CHANNELS_LAST,) if contestant.computes == "bf16" else (CHANNELS_LAST, PLAIN)
-    return (*ways, COMPILED) if contestant.compiles else ways
+    """The ways that a contestant may take; tiles are those of `Upscaler`, which stay in the cache."""
+    if contestant.features:
+        return (FEATURES,)
+    match contestant.runtime:
+        case "native":
+            return (WHOLE,)
+        case "openvino":
+            return (STATIC, TILES)
+        case "onnxruntime":
+            return (WHOLE, TILES)
+        case "pytorch":
+            # autocast without channels last copies every tensor: it was never the fastest
+            ways = (CHANNELS_LAST,) if contestant.computes == "bf16" else (CHANNELS_LAST, PLAIN)
+            return (*ways, COMPILED) if contestant.compiles else ways
 
 
 def open_pipeline(contestant: Contestant, way: str, height: int, width: int) -> Pipeline:
@@ -60,9 +63,10 @@ def open_pipeline(contestant: Contestant, way: str, height: int, width: int) -> 
         )
     if way == STATIC:
         return _static_openvino(contestant.file, contestant.computes, contestant.threads, height, width)
-    runtime = open_runtime(
+    opened = open_runtime(
         contestant.file, contestant.runtime, threads=contestant.threads, precision=contestant.computes
     )
+    runtime = finished(opened, threads=contestant.threads)
     if way == TILES:
         upscaler = Upscaler(runtime)
 

@@ -67,7 +67,7 @@ def drawn(rows: Sequence[Row], threads: str) -> dict[tuple[Bar, str], Row]:
         key = row.key
         if row.timing is None or key["model"] != rows[0].key["model"] or key["threads"] != threads:
             continue
-        if key["way"].endswith("alone"):
+        if key["way"].endswith("alone") or key["runtime"] not in NAMES:
             continue
         names = [""]
         if key["runtime"] == NATIVE and (key["instructions"], key["computes"]) == (SHOWN_ALONE, "fp32"):

@@ -11,10 +11,9 @@ from pathlib import Path
 from repsr_deploy.bench.cpu.callgrind import Instructions, count_instructions
 from repsr_deploy.bench.cpu.contestants import Engine
 from repsr_deploy.bench.cpu.inner_loops import InnerLoop, library_loops
-from repsr_deploy.bench.cpu.lanes import macs_of
 from repsr_deploy.bench.cpu.layers import time_layers
 from repsr_deploy.bench.cpu.models import Model
-from repsr_deploy.bench.cpu.peaks import Peaks
+from repsr_deploy.bench.cpu.peaks import Peaks, macs_of
 from repsr_deploy.errors import RepsrError
 from repsr_kernels.cpu import network
 from repsr_kernels.cpu.instruction_sets import PRECISIONS, Precision

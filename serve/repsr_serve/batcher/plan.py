@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from repsr_deploy.errors import UsageError
 from repsr_deploy.imaging.memory import BUDGET_BYTES, bytes_per_pixel
 from repsr_deploy.imaging.tiling import FAST_TILE, MIN_TILE
-from repsr_deploy.runtimes.base import OnDevice, Runtime, WholePictures
+from repsr_deploy.runtimes.base import OnDevice, RowByRow, Runtime, WholePictures
 
 GPU_BATCH, GPU_SIDE = 8, 256
 """Tiles of a batch on a GPU, and their side, LR pixels. Not yet measured on one."""
@@ -84,7 +84,8 @@ def _best_side(runtime: Runtime, capacity: int) -> int | None:
     halo = runtime.info.halo
     if halo is None or capacity == 1:
         return None
-    affordable = math.isqrt(BUDGET_BYTES // (capacity * bytes_per_pixel(runtime.info, runtime.name)))
+    in_rows = isinstance(runtime, RowByRow)
+    affordable = math.isqrt(BUDGET_BYTES // (capacity * bytes_per_pixel(runtime.info, in_rows=in_rows)))
     low, high = _least_side(halo), GPU_SIDE
     side = max(low, min(high, affordable))
     if runtime.limits is not None:
