@@ -33,10 +33,13 @@ FLAGS = (
     "-pthread",
 )  # fmt: skip
 """Of every text. Multiply-adds are fused where a text says so, and nowhere else: the same bits from every compiler."""
+QUICK = ("-O1",)
+"""Behind them of texts that compute nothing, which is known by what they include: compiled in half the time."""
 TIME_LIMIT_S = 600
 _EXPORTED = "repsr_*"
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
 _DIGEST = "REPSR_SOURCES"
+_COMPUTES = "kernels.hpp"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,7 +110,7 @@ class Build:
     """
 
     def __init__(self, sources: Mapping[str, bytes], folder: Path, compiler: Sequence[str]) -> None:
-        self._folder, self._compiler = folder, list(compiler)
+        self.folder, self.compiler = folder, list(compiler)
         for name, text in sources.items():
             (folder / name).write_bytes(text)
         self.instruction_sets = self._supported(sources)
@@ -121,7 +124,7 @@ class Build:
         Raises:
             BuildError: the compiler refuses the text.
         """
-        run([*self._compiler, *unit.flags, "-c", str(self._folder / unit.name), "-o", str(made)])
+        run([*self.compiler, *unit.flags, "-c", str(self.folder / unit.name), "-o", str(made)])
 
     def link(self, objects: Iterable[Path], made: Path) -> None:
         """Make the library of the units' objects. Only the C functions of `repsr_engine.h` can be seen from outside.
@@ -129,14 +132,14 @@ class Build:
         Raises:
             BuildError: something is missing.
         """
-        exports = self._folder / "exports"
+        exports = self.folder / "exports"
         if sys.platform == "darwin":
             exports.write_text(f"_{_EXPORTED}\n")
             flags = [f"-Wl,-exported_symbols_list,{exports}"]
         else:
             exports.write_text(f"{{ global: {_EXPORTED}; local: *; }};\n")
             flags = [f"-Wl,--version-script,{exports}", "-Wl,--no-undefined", "-Wl,--gc-sections"]
-        command = [*self._compiler, "-shared", "-pthread", *map(str, objects), *flags, "-o", str(made)]
+        command = [*self.compiler, "-shared", "-pthread", *map(str, objects), *flags, "-o", str(made)]
         try:  # with the C++ library inside, so that it need not be as new where the library is brought
             run([*command, "-static-libstdc++", "-static-libgcc"])
         except BuildError:
@@ -149,7 +152,9 @@ class Build:
         for name in sources:
             if not name.endswith(".cpp") or (name.startswith("isa_") and name not in flags_of):
                 continue
-            flags, texts = flags_of.get(name, (*FLAGS, *there)), _texts_of(name, sources)
+            texts = texts_of(name, sources)
+            computes = any(each == _COMPUTES for each, _ in texts)
+            flags = flags_of.get(name, (*FLAGS, *there) if computes else (*FLAGS, *there, *QUICK))
             if _DIGEST.encode() in sources[name]:  # only there, or every change would be one of every object
                 flags = (*flags, f'-D{_DIGEST}="{digest_of(sources)}"')
             units.append(Unit(name=name, flags=flags, texts=texts))
@@ -157,7 +162,7 @@ class Build:
 
     def _supported(self, sources: Mapping[str, bytes]) -> list[InstructionSet]:
         """Whatever the compiler and its assembler accept."""
-        machine = run([*self._compiler, "-dumpmachine"]).partition("-")[0]
+        machine = run([*self.compiler, "-dumpmachine"]).partition("-")[0]
         known = INSTRUCTION_SETS.get(_MACHINES.get(machine, machine), (_PORTABLE,))
         self._assemble(_PORTABLE)  # says why, where nothing can be compiled
         written = [each for each in known if f"isa_{each.name}.cpp" in sources]
@@ -171,9 +176,9 @@ class Build:
         return True
 
     def _assemble(self, each: InstructionSet) -> None:
-        probe = self._folder / f"probe_{each.name}.cc"
+        probe = self.folder / f"probe_{each.name}.cc"
         probe.write_text(f'void probe() {{ asm volatile("{each.instruction}"); }}\n')
-        run([*self._compiler, *FLAGS, *each.flags, "-c", str(probe), "-o", str(probe.with_suffix(".o"))])
+        run([*self.compiler, *FLAGS, *each.flags, "-c", str(probe), "-o", str(probe.with_suffix(".o"))])
 
 
 def build(library: Path = LIBRARY, csrc: Path = CSRC, *, said: Callable[[str], object] = str) -> None:
@@ -231,7 +236,7 @@ def sources_digest(csrc: Path = CSRC) -> str:
 
 def digest_of(sources: Mapping[str, bytes]) -> str:
     """As `sources_digest`, of texts that were read."""
-    return hashlib.sha256(repr((FLAGS, INSTRUCTION_SETS, sorted(sources.items()))).encode()).hexdigest()
+    return hashlib.sha256(repr((FLAGS, QUICK, INSTRUCTION_SETS, sorted(sources.items()))).encode()).hexdigest()
 
 
 def find_compiler() -> list[str]:
@@ -298,8 +303,8 @@ def at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[R
             raise
 
 
-def _texts_of(name: str, sources: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:
-    """A text and everything among the sources that it includes, directly or not."""
+def texts_of(name: str, sources: Mapping[str, bytes]) -> tuple[tuple[str, bytes], ...]:
+    """Names and contents of a text and of everything among the sources that it includes, directly or not."""
     found: dict[str, bytes] = {}
     left = [name]
     while left:

@@ -6,9 +6,9 @@ import ctypes
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from repsr_kernels.cpu import build
@@ -122,6 +122,31 @@ def call(function: Callable[..., int], *arguments: object) -> None:
         raise _ERRORS[status](str(message))
 
 
+def identity_of(compiler: Sequence[str]) -> tuple[object, ...]:
+    """What tells a compiler's results from those of others.
+
+    Raises:
+        RuntimeUnavailableError: it cannot be started.
+    """
+    from repsr_kernels.compile.program import answer
+
+    return (list(compiler), shutil.which(compiler[0]), answer(*compiler, "--version"))
+
+
+def object_of(work: build.Build, unit: build.Unit) -> Path:
+    """The object of a unit, from the cache.
+
+    Raises:
+        BuildError: the compiler refuses the text.
+        RepsrError: the cache folder cannot be written to.
+    """
+    from repsr_kernels.compile.cache import Entry, cached, key_of
+
+    key = key_of(identity_of(work.compiler), unit)
+    entry = Entry(prefix=f"engine-{Path(unit.name).stem}", key=key, suffix=".o")
+    return cached(entry, lambda path: work.compile(unit, path))
+
+
 def _beside(sources: dict[str, bytes]) -> ctypes.CDLL:
     """The library beside this module, unless it was made of other sources than those that lie there.
 
@@ -146,28 +171,22 @@ def _compiled(sources: dict[str, bytes]) -> ctypes.CDLL:
     """
     from repsr_kernels.compile.cache import Entry, cached, key_of
     from repsr_kernels.compile.host import host_compiler
-    from repsr_kernels.compile.program import answer, compile_error
+    from repsr_kernels.compile.program import compile_error
 
     if not sources:
         raise build.BuildError(f"there are no sources in {build.CSRC}")
     compiler = host_compiler()
-    identity = (compiler, shutil.which(compiler[0]), answer(*compiler, "--version"))
 
     def make(path: Path) -> None:
         log.info("compiling the processor engine, once for these sources: up to half a minute")
         try:
             with tempfile.TemporaryDirectory(prefix="repsr-build-") as folder:
                 work = build.Build(sources, Path(folder), compiler)
-
-                def object_of(unit: build.Unit) -> Path:
-                    entry = Entry(prefix=f"engine-{Path(unit.name).stem}", key=key_of(identity, unit), suffix=".o")
-                    return cached(entry, lambda path: work.compile(unit, path))
-
-                work.link(build.at_once(object_of, work.units), path)
+                work.link(build.at_once(partial(object_of, work), work.units), path)
         except build.BuildError as error:
             raise compile_error(error) from error
 
-    entry = Entry(prefix="engine", key=key_of(identity, build.digest_of(sources)), suffix=".so")
+    entry = Entry(prefix="engine", key=key_of(identity_of(compiler), build.digest_of(sources)), suffix=".so")
     return build.load(cached(entry, make))[0]
 
 

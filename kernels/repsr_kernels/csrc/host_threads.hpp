@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -12,7 +12,7 @@ namespace repsr {
 
 // Calls function(first, end) on `threads` threads until the parts cover 0..count. A part is at most `grain` long;
 // whoever is done takes the next one, so that a busy core holds nobody up. Where the system starts no more threads,
-// those that run do all the work. Raises bad_alloc.
+// those that run do all the work.
 template <class Function>
 void parallel(int threads, int64_t count, int64_t grain, Function function) {
     static_assert(std::is_nothrow_invocable_v<Function&, int64_t, int64_t>, "nobody would catch what a thread throws");
@@ -23,10 +23,9 @@ void parallel(int threads, int64_t count, int64_t grain, Function function) {
     const int64_t parts = (count + grain - 1) / grain;
     const auto others = std::max<int64_t>(std::min<int64_t>(threads, parts) - 1, 0);
     std::vector<std::thread> started;
-    started.reserve(static_cast<size_t>(others));
     try {
         while (static_cast<int64_t>(started.size()) < others) started.emplace_back(work);
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // system_error: no more threads; bad_alloc: no memory for one
     }
     work();
     for (auto& thread : started) thread.join();

@@ -17,15 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from repsr_kernels.compile.cache import Entry, cached, key_of
-from repsr_kernels.compile.program import answer
 from repsr_kernels.cpu import build
 from tests.kernels.cpu.model_files import SEEDS
+from tests.kernels.cpu.programs import make_program
 
-TARGET = Path(__file__).with_name("fuzz_model.cpp")
-READER = ("onnx", "tensors", "moves", "recogniser", "operands", "layers", "levels", "places", "shapes", "ending")
-"""What `read_model` is made of."""
-FLAGS = ("-std=c++17", "-g", "-fno-sanitize-recover=all", "-ffp-contract=off", "-pthread", "-DREPSR_HAVE_PORTABLE")
+FLAGS = ("-g1", "-fno-sanitize-recover=all")
 LIBFUZZER, STANDALONE = "-fsanitize=fuzzer,address,undefined", "-fsanitize=address,undefined"
 MUTATIONS_PER_S = 300
 """At least as many as a program without libFuzzer reads on the slowest machine."""
@@ -81,25 +77,17 @@ def made_program(*, with_engine: bool, standalone: bool = False) -> Program:
         BuildError: the compiler refuses a text.
     """
     clang = None if standalone else compiler_with_libfuzzer()
-    compiler = clang or build.find_compiler()
+    sanitizers = LIBFUZZER if clang else STANDALONE
+    watched = [*FLAGS, "-O1" if with_engine else "-O0", sanitizers]
     defines = [*([] if clang else ["-DREPSR_STANDALONE"]), *([] if with_engine else ["-DREPSR_READER_ONLY"])]
-    flags = [*FLAGS, "-O1" if with_engine else "-O0", LIBFUZZER if clang else STANDALONE, *defines]
-    names = [path.stem for path in sorted(build.CSRC.glob("*.cpp")) if not path.stem.startswith("isa_")]
-    others = [name for name in [*names, "isa_portable"] if name not in READER] if with_engine else []
-
-    def make(made: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="repsr-fuzz-") as folder:
-            whole = Path(folder) / "reader.cpp"  # at once, which compiles faster
-            whole.write_text("".join(f'#include "{name}.cpp"\n' for name in READER))
-            texts = [TARGET, whole, *(build.CSRC / f"{name}.cpp" for name in others)]
-            build.run([*compiler, *flags, f"-I{build.CSRC}", *map(str, texts), "-o", str(made)])
-
-    identity = (shutil.which(compiler[0]), answer(*compiler, "--version"))
-    key = key_of(identity, tuple(flags), build.sources_digest(), TARGET.read_bytes())
-    return Program(path=cached(Entry(prefix="fuzz_model", key=key, suffix=""), make), is_libfuzzer=clang is not None)
+    path = make_program(
+        "fuzz_model", lambda _: watched if with_engine else None,
+        flags=[*watched, *defines], link=[sanitizers], whole={"reader": watched}, compiler=clang, only="portable",
+    )  # fmt: skip
+    return Program(path=path, is_libfuzzer=clang is not None)
 
 
-def fuzz(program: Program, *, seconds: int, corpus: Path, findings: Path) -> tuple[int, str]:
+def fuzz(target: Program, *, seconds: int, corpus: Path, findings: Path) -> tuple[int, str]:
     """Files read, and the report about the first that does harm, empty where none did.
 
     Args:
@@ -108,10 +96,10 @@ def fuzz(program: Program, *, seconds: int, corpus: Path, findings: Path) -> tup
     """
     for name, make in SEEDS.items():
         (corpus / f"seed_{name}").write_bytes(make().SerializeToString())
-    if not program.is_libfuzzer:
+    if not target.is_libfuzzer:
         count = MUTATIONS_PER_S * seconds
         files = sorted(map(str, corpus.iterdir()))
-        _, report = _report([str(program.path), "--mutate", str(count), "1", *files], seconds)
+        _, report = _report([str(target.path), "--mutate", str(count), "1", *files], seconds)
         return count, report
     words = findings / "words.dict"
     words.write_text("".join(f'"{word}"\n' for word in WORDS))
@@ -123,7 +111,7 @@ def fuzz(program: Program, *, seconds: int, corpus: Path, findings: Path) -> tup
     ]
     places = [f"-dict={words}", f"-artifact_prefix={findings}/", str(corpus)]
     quiet = ["-seed=1", "-verbosity=0", "-print_final_stats=1"]
-    said, report = _report([str(program.path), *quiet, *limits, *places], seconds)
+    said, report = _report([str(target.path), *quiet, *limits, *places], seconds)
     counts = re.findall(r"^stat::number_of_executed_units: *(\d+)", said, re.MULTILINE)
     return int(counts[0]) if counts else 0, report
 
@@ -166,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--standalone", action="store_true", help="without libFuzzer")
     given = parser.parse_args(arguments)
     try:
-        program = made_program(with_engine=not given.reader_only, standalone=given.standalone)
+        target = made_program(with_engine=not given.reader_only, standalone=given.standalone)
     except build.BuildError as error:
         sys.stderr.write("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]) + "\n")
         return 1
@@ -174,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="repsr-corpus-") as folder:
         corpus = given.corpus or Path(folder)
         corpus.mkdir(parents=True, exist_ok=True)
-        count, report = fuzz(program, seconds=given.seconds, corpus=corpus, findings=given.findings)
+        count, report = fuzz(target, seconds=given.seconds, corpus=corpus, findings=given.findings)
     if report:
-        sys.stderr.write(f"{report}\nfound by {program.path}; the file lies in {given.findings}\n")
+        sys.stderr.write(f"{report}\nfound by {target.path}; the file lies in {given.findings}\n")
         return 1
     sys.stdout.write(f"{count} files read, nothing found\n")
     return 0

@@ -117,7 +117,6 @@ struct RandomLayer {
         if (!way.codes()) return;
         gain = native::numbers(random, outputs, 1e-5 * size, 2e-5 * size);
         packed.gain = gain.data();
-        if (random.one_in(4)) return;
         for (size_t k = 0; k < count; ++k) start.push_back(static_cast<int32_t>(random.within(-1000000, 1000000)));
         packed.start = start.data();
     }

@@ -116,8 +116,11 @@ inline Picture taken(const Block& block, const Layout& layout, Picture picture) 
     return picture;
 }
 
-// One call of the engine, in buffers of its own. With REPSR_PLANTED_OVERRUN the buffer of the result is a byte shorter
-// than the engine is told: what watches over memory must say so.
+// A planted error: the buffer of the result is so much shorter than the engine is told, which what watches over memory
+// must say.
+inline uint64_t missing_bytes = 0;
+
+// One call of the engine, in buffers of its own.
 inline repsr_status enlarge(Random& random, const repsr_network* network, const Work& work, Picture& made,
                             repsr_message& message) {
     const Picture& picture = work.picture;
@@ -126,11 +129,7 @@ inline repsr_status enlarge(Random& random, const repsr_network* network, const 
     const Layout in = random_layout(random, picture.bytes, picture.channels, picture.height, picture.width);
     const Layout out = random_layout(random, bytes, work.channels, rows, picture.width * work.scale);
     const Block image(random, in.size(), picture.bytes ? 1 : 4);
-#ifdef REPSR_PLANTED_OVERRUN
-    const Block result(random, out.size() - 1, bytes ? 1 : 4);
-#else
-    const Block result(random, out.size(), bytes ? 1 : 4);
-#endif
+    const Block result(random, out.size() - missing_bytes, bytes ? 1 : 4);
     fill(image, in, picture);
     std::memset(result.data(), kUntouched, result.size());
 

@@ -114,15 +114,16 @@ inline Bytes write_layer(Graph& graph, const repsr::cpu::Layer& layer, Bytes x, 
     if (layer.quantized) {
         const repsr::cpu::Quantization& q = layer.input;
         const Bytes step = graph.scalar(name + ".step", q.step);
-        const Bytes zero = q.low < 0 ? graph.constant<int8_t>(name + ".zero", kInt8, {static_cast<int8_t>(q.zero)}, {})
-                                     : graph.constant<uint8_t>(name + ".zero", kUint8, {static_cast<uint8_t>(q.zero)}, {});
+        const auto code = static_cast<uint8_t>(q.zero);  // a signed one has the same bits
+        const Bytes zero = graph.constant<uint8_t>(name + ".zero", q.low < 0 ? kInt8 : kUint8, {code}, {});
         x = graph.node("QuantizeLinear", {x, step, zero}, name + ".codes");
         x = graph.node("DequantizeLinear", {x, step, zero}, name + ".in");
         const Bytes codes = graph.constant(name + ".weight.codes", kInt8, layer.codes, shape);
         const Bytes steps = graph.constant(name + ".weight.steps", kFloat, layer.steps, {outputs});
         const std::vector<int8_t> zeros(layer.steps.size());
         const Bytes zeros_name = graph.constant(name + ".weight.zeros", kInt8, zeros, {outputs});
-        weight = graph.node("DequantizeLinear", {codes, steps, zeros_name}, name + ".weight", {attribute("axis", int64_t{0})});
+        const Message axis = attribute("axis", int64_t{0});
+        weight = graph.node("DequantizeLinear", {codes, steps, zeros_name}, name + ".weight", {axis});
     } else {
         weight = graph.constant(name + ".weight", kFloat, layer.kernel, shape);
     }
@@ -158,7 +159,9 @@ inline Bytes write_onnx(const repsr::cpu::Model& model, bool early) {
     }
 
     Bytes x = picture;
-    for (size_t i = 0; i < model.layers.size(); ++i) x = write_layer(graph, model.layers[i], x, "layer" + std::to_string(i));
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+        x = write_layer(graph, model.layers[i], x, "layer" + std::to_string(i));
+    }
 
     Bytes skip = picture;
     const bool nearest = model.skip == REPSR_NEAREST, bilinear = model.skip == REPSR_BILINEAR;

@@ -83,7 +83,8 @@ inline Field layer_of(const Field& in, const repsr::cpu::Layer& layer, const Wei
                         const size_t w = first + static_cast<size_t>(i * 9 + tap), p = in.at(i, row, column);
                         const double weight = weights.values[w], input = in.values[p], product = weight * input;
                         value += product;
-                        error += (std::abs(weight) + weights.errors[w]) * in.errors[p] + weights.errors[w] * std::abs(input);
+                        error += std::abs(weight) * in.errors[p];
+                        error += weights.errors[w] * (std::abs(input) + in.errors[p]);
                         roundings += std::abs(value) + std::abs(product);  // of both where they are not fused
                     }
                 }
@@ -141,7 +142,8 @@ inline Field features_of(const repsr::cpu::Model& model, const Picture& picture,
 }
 
 // The enlarged picture that is added, 0..1, at a pixel of the result.
-inline double skip_of(const repsr::cpu::Model& model, const Picture& picture, int64_t channel, int64_t row, int64_t column) {
+inline double skip_of(const repsr::cpu::Model& model, const Picture& picture, int64_t channel, int64_t row,
+                      int64_t column) {
     const double peak = picture.bytes ? 255 : 1;
     if (model.skip == REPSR_NO_SKIP) return 0;
     if (model.skip == REPSR_NEAREST) return picture.real(channel, row / model.scale, column / model.scale) / peak;

@@ -1,4 +1,5 @@
-// Random networks through the engine's C functions: `native_runs [--seed N] [--first N] [--networks N] [--macs N]`.
+// Random networks through the engine's C functions: `native_runs [--seed N] [--first N] [--networks N] [--macs N]`
+// `[--missing N]`, where N bytes are missing from buffers (a planted error).
 //
 // Every instruction set of this processor makes every network in every precision that it has. The result of the whole
 // picture in one piece must be that of a reference in double precision, but for a bound; of fp32 and of codes the same
@@ -7,6 +8,7 @@
 // Last come checksums of all results, a line for each instruction set and precision. What fails is named by its number:
 // `--first` begins there.
 #include <array>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -16,6 +18,8 @@
 #include <string>
 #include <thread>
 
+#include "native_damage.hpp"
+#include "native_handles.hpp"
 #include "native_jobs.hpp"
 #include "native_onnx.hpp"
 #include "native_reference.hpp"
@@ -30,6 +34,7 @@ constexpr std::array<const char*, 3> kPrecisions{"fp32", "bf16", "int8"};
 struct Options {
     int64_t seed = 1, first = 0, networks = 20;
     int64_t macs = 3'000'000;  // of one picture, about: what decides how long a network takes
+    int64_t missing = 0;
 };
 
 // What was found out with one instruction set in one precision.
@@ -41,50 +46,7 @@ struct Tally {
         for (const uint8_t byte : picture.data) checksum = (checksum ^ byte) * 0x100000001b3u;
     }
 };
-using Tallies = std::map<std::pair<int32_t, int>, Tally>;  // by index of the instruction set and precision
-
-struct ModelHandle {
-    explicit ModelHandle(const Bytes& file) {
-        const std::vector<char> exact(file.begin(), file.end());  // on the heap, nothing behind it
-        repsr_message message{};
-        expect_ok(repsr_model_read(exact.data(), exact.size(), &model, &message), message, "repsr_model_read");
-    }
-    ~ModelHandle() { repsr_model_free(model); }
-    ModelHandle(const ModelHandle&) = delete;
-    ModelHandle& operator=(const ModelHandle&) = delete;
-    repsr_model* model = nullptr;
-};
-
-struct NetworkHandle {
-    NetworkHandle(const ModelHandle& model, int precision, const char* set) {
-        repsr_message message{};
-        const auto wanted = static_cast<repsr_precision>(precision);
-        expect_ok(repsr_network_make(model.model, wanted, set, &network, &message), message, "repsr_network_make");
-        expect(std::string(repsr_network_instruction_set(network)) == set, "another instruction set than asked for");
-    }
-    ~NetworkHandle() { repsr_network_free(network); }
-    NetworkHandle(const NetworkHandle&) = delete;
-    NetworkHandle& operator=(const NetworkHandle&) = delete;
-    repsr_network* network = nullptr;
-};
-
-void check_description(const Model& model, const ModelHandle& handle) {
-    repsr_description said{};
-    repsr_model_describe(handle.model, &said);
-    int32_t channels = 0, coded = 0;
-    int64_t macs = 0;
-    for (size_t i = 0; i < model.layers.size(); ++i) {
-        if (i + 1 < model.layers.size()) channels = std::max(channels, model.layers[i].outputs);
-        coded += model.layers[i].quantized;
-        macs += model.layers[i].macs();
-    }
-    expect(said.colours == model.colours && said.scale == model.scale, "colours or scale");
-    expect(said.layers == static_cast<int32_t>(model.layers.size()) && said.int8_layers == coded, "layers");
-    expect(model.layers.size() == 1 || said.channels == channels, "channels");
-    expect(said.io == model.io && said.clamps == model.clamps && said.macs_per_pixel == macs, "io, clamp or work");
-    const bool same_skip = said.skip == model.skip || (model.scale == 1 && (said.skip == 0) == (model.skip == 0));
-    expect(same_skip, "skip");
-}
+using Tallies = std::map<std::pair<int32_t, size_t>, Tally>;  // by index of the instruction set and precision
 
 // A network and a picture for it.
 struct Case {
@@ -149,7 +111,8 @@ void run_together(uint64_t seed, const NetworkHandle& network, const Case& what,
     }
 }
 
-void check_splits(Random& random, const NetworkHandle& network, const Case& what, const Picture& expected, Tally& tally) {
+void check_splits(Random& random, const NetworkHandle& network, const Case& what, const Picture& expected,
+                  Tally& tally) {
     for (int count = 0; count < 3; ++count, ++tally.runs) {
         const bool all = count == 0;
         const int64_t first = all ? 0 : random.within(0, what.picture.height - 1);
@@ -201,46 +164,9 @@ void check_arithmetic(Random& random, const ModelHandle& model, const Case& what
 void check_refusal(const ModelHandle& model, int precision, const char* set) {
     repsr_message message{};
     repsr_network* network = nullptr;
-    const auto status = repsr_network_make(model.model, static_cast<repsr_precision>(precision), set, &network, &message);
-    expect(status == REPSR_UNSUPPORTED && network == nullptr && message.text[0] != 0, "a precision that is not the model's");
-}
-
-Bytes damaged(Random& random, Bytes file) {
-    const auto place = [&] { return static_cast<size_t>(random.within(0, static_cast<int64_t>(file.size()) - 1)); };
-    if (random.one_in(4)) file.resize(place());
-    for (int64_t count = random.within(1, 4); count > 0 && !file.empty(); --count) {
-        file[place()] = static_cast<char>(random.one_in(2) ? random.bits() : random.among({0x00, 0x7f, 0x80, 0xff}));
-    }
-    return file;
-}
-
-// A damaged file is refused, or another network, whose numbers may have become too large.
-void check_damage(Random& random, const Bytes& file, const Picture& picture, const char* set) {
-    const Bytes bad = damaged(random, file);
-    const std::vector<char> exact(bad.begin(), bad.end());
-    repsr_message message{};
-    repsr_model* model = nullptr;
-    const repsr_status read = repsr_model_read(exact.data(), exact.size(), &model, &message);
-    if (read != REPSR_OK) {
-        const bool said = read == REPSR_BAD_MODEL || read == REPSR_NOT_PLAIN || read == REPSR_BAD_ARGUMENT;
-        return expect(said && model == nullptr && message.text[0] != 0, "no reason for refusing a damaged file");
-    }
-    const std::unique_ptr<repsr_model, void (*)(repsr_model*)> owned(model, repsr_model_free);
-    repsr_description said{};
-    repsr_model_describe(model, &said);
-    if (said.colours != picture.channels) return;
-    for (const repsr_precision precision : {REPSR_FP32, REPSR_BF16, REPSR_INT8}) {
-        repsr_network* network = nullptr;
-        const repsr_status made = repsr_network_make(model, precision, set, &network, &message);
-        expect(made == REPSR_OK || made == REPSR_UNSUPPORTED, "no reason for refusing a damaged network");
-        if (made != REPSR_OK) continue;
-        const std::unique_ptr<repsr_network, void (*)(repsr_network*)> held(network, repsr_network_free);
-        const Work work{picture, REPSR_FEATURES, int64_t{said.colours} * said.scale * said.scale, 1,
-                        0, picture.height, random_split(random, picture)};
-        Picture result;
-        const repsr_status run = enlarge(random, network, work, result, message);
-        expect(run == REPSR_OK || run == REPSR_NOT_FINITE, "no reason for refusing a damaged network's picture");
-    }
+    const auto wanted = static_cast<repsr_precision>(precision);
+    const repsr_status status = repsr_network_make(model.model, wanted, set, &network, &message);
+    expect(status == REPSR_UNSUPPORTED && network == nullptr && message.text[0] != 0, "not the model's precision");
 }
 
 void check_network(uint64_t seed, int64_t macs, Tallies& tallies) {
@@ -256,9 +182,10 @@ void check_network(uint64_t seed, int64_t macs, Tallies& tallies) {
         for (int precision = 0; precision < 3; ++precision) {
             if ((repsr_precisions(set) >> precision & 1) == 0) continue;
             const std::string name = std::string(set) + " " + kPrecisions[static_cast<size_t>(precision)] + ": ";
+            Tally& tally = tallies[{index, static_cast<size_t>(precision)}];
             try {
                 if (coded != (precision == REPSR_INT8)) check_refusal(model, precision, set);
-                else check_arithmetic(random, model, what, set, precision, known, tallies[{index, precision}]);
+                else check_arithmetic(random, model, what, set, precision, known, tally);
             } catch (const Failure& failure) {
                 throw Failure(name + failure.what());
             }
@@ -275,6 +202,7 @@ Options options_of(int count, char** arguments) {
                          : name == "--first"    ? &options.first
                          : name == "--networks" ? &options.networks
                          : name == "--macs"     ? &options.macs
+                         : name == "--missing"  ? &options.missing
                                                 : nullptr;
         char* end = nullptr;
         if (place != nullptr) *place = std::strtoll(arguments[i + 1], &end, 10);
@@ -286,19 +214,20 @@ Options options_of(int count, char** arguments) {
 
 int run(const Options& options) {
     Tallies tallies;
+    missing_bytes = static_cast<uint64_t>(options.missing);
     for (int64_t number = options.first; number < options.first + options.networks; ++number) {
         try {
-            check_network(static_cast<uint64_t>(options.seed) << 32 | static_cast<uint64_t>(number), options.macs, tallies);
+            const uint64_t seed = static_cast<uint64_t>(options.seed) << 32 | static_cast<uint64_t>(number);
+            check_network(seed, options.macs, tallies);
         } catch (const Failure& failure) {
-            std::fprintf(stderr, "network %lld of seed %lld: %s\n", static_cast<long long>(number),
-                         static_cast<long long>(options.seed), failure.what());
+            std::fprintf(stderr, "network %" PRId64 " of seed %" PRId64 ": %s\n", number, options.seed, failure.what());
             return 1;
         }
     }
     for (const auto& [key, tally] : tallies) {
-        std::printf("%s %s networks=%lld runs=%lld checksum=%016llx bound_used=%.3f\n", repsr_instruction_set(key.first),
-                    kPrecisions[static_cast<size_t>(key.second)], static_cast<long long>(tally.networks),
-                    static_cast<long long>(tally.runs), static_cast<unsigned long long>(tally.checksum), tally.bound_used);
+        const std::string name = std::string(repsr_instruction_set(key.first)) + ' ' + kPrecisions.at(key.second);
+        std::printf("%s networks=%" PRId64 " runs=%" PRId64 " checksum=%016" PRIx64 " bound_used=%.3f\n", name.c_str(),
+                    tally.networks, tally.runs, tally.checksum, tally.bound_used);
     }
     return 0;
 }

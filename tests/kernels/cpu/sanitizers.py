@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from repsr_kernels.cpu import build
-from tests.kernels.cpu.native_programs import Tallies, is_native, native_program, run_native
+from tests.kernels.cpu.native_programs import Tallies, run_native
+from tests.kernels.cpu.programs import make_program
 
 SANITIZERS = {
     "memory": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
@@ -19,12 +20,10 @@ SANITIZERS = {
 }
 """AddressSanitizer, with LeakSanitizer, and UndefinedBehaviorSanitizer in one; ThreadSanitizer in the other."""
 QUICK = {
-    "memory": ("isa_portable.cpp", "isa_avx2.cpp", "isa_avx512bf16.cpp", "isa_neon_bf16.cpp"),
+    "memory": ("isa_portable.cpp", "isa_avx512bf16.cpp", "isa_neon_bf16.cpp"),
     "threads": ("isa_portable.cpp",),
 }
 """Kernels that are watched even when time matters: all templates are in them, in all types of numbers."""
-PLANTED = "-DREPSR_PLANTED_OVERRUN"
-"""Makes `native_runs` give the engine a buffer that is a byte shorter than it says."""
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -53,6 +52,7 @@ def sanitized(
 
     Args:
         quick: watch over what computes, with `QUICK` kernels, not over what reads models; soon compiled.
+        planted: the engine is given buffers that are a byte shorter than it is told.
 
     Raises:
         BuildError: the program cannot be made.
@@ -60,15 +60,11 @@ def sanitized(
     watched = (*SANITIZERS[name], "-O0" if quick else "-O1")
 
     def flags_of(unit: build.Unit) -> Sequence[str]:
-        if is_native(unit):
-            return ("-O1", *([PLANTED] if planted else []))
-        if not quick:
-            return watched
-        computes = any(text == "kernels.hpp" for text, _ in unit.texts)
-        return watched if computes and (not unit.name.startswith("isa_") or unit.name in QUICK[name]) else ()
+        return watched if not quick or unit.name in QUICK[name] else ()
 
-    program = native_program(build.find_compiler(), flags_of, SANITIZERS[name])
-    return run_native([str(program)], networks=networks, seed=seed, macs=macs, environment=OPTIONS)
+    made = make_program("native_runs", flags_of, link=SANITIZERS[name], whole={"driver": watched})
+    command = [str(made), *(["--missing", "1"] if planted else [])]
+    return run_native(command, networks=networks, seed=seed, macs=macs, environment=OPTIONS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

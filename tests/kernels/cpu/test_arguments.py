@@ -30,7 +30,7 @@ from repsr_kernels.cpu.shared_library import (
     Message,
     library,
 )
-from tests.kernels.cpu.driver_programs import driver_program, said_by
+from tests.kernels.cpu.programs import make_program, nothing_else, said_by
 from tests.kernels.cpu.random_networks import random_case
 from tests.kernels.cpu.reference_network import Codes, Layer, PlainNetwork
 from tests.kernels.cpu.reference_onnx import onnx_bytes
@@ -330,9 +330,9 @@ def test_an_instruction_set_that_this_processor_has_not() -> None:
     emulator = shutil.which("qemu-x86_64")
     if emulator is None or platform.machine() != "x86_64":
         pytest.skip("qemu-x86_64 is not installed")
-    program = driver_program("driver_refused", flags=("-ldl",))
+    refused = make_program("driver_refused", nothing_else, link=["-ldl"])
     said = subprocess.run(
-        [emulator, "-cpu", "Nehalem", str(program), library()._name, str(WEIGHTS / "photo-x2.onnx"), "avx2"],
+        [emulator, "-cpu", "Nehalem", str(refused), library()._name, str(WEIGHTS / "photo-x2.onnx"), "avx2"],
         check=True, capture_output=True, text=True, timeout=120,
     ).stdout.splitlines()  # fmt: skip
     assert said == ["portable 5", "avx2 0", "4 this processor has not the instruction set avx2", "0 portable"]
@@ -398,7 +398,7 @@ def test_memory_that_runs_out_everywhere() -> None:
     """Every allocation fails in turn: the status says so, nothing is lost, and the same network goes on."""
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         pytest.skip("replaces allocation functions of glibc")
-    program = driver_program("driver_memory", flags=("-ldl", "-rdynamic"))
-    failed = said_by(program, library()._name, str(WEIGHTS / "photo-x2.onnx"))
+    memory = make_program("driver_memory", nothing_else, link=["-ldl", "-rdynamic"])
+    failed = said_by(memory, library()._name, str(WEIGHTS / "photo-x2.onnx"))
     assert int(failed) > 100
     assert shared_library.OUT_OF_MEMORY == 5

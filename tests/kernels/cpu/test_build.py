@@ -25,7 +25,8 @@ API = b'extern "C" __attribute__((visibility("default"))) '
 SOURCES = {
     "api.cpp": b'#include "api.hpp"\n' + API + b"const char* repsr_sources() { return REPSR_SOURCES; }\n",
     "api.hpp": b'#pragma once\n  # include "deep.hpp"\n#include <cstdint>\n',
-    "deep.hpp": b"#pragma once\n#define DEEP 1\n",
+    "deep.hpp": b'#pragma once\n#include "kernels.hpp"\n#define DEEP 1\n',
+    "kernels.hpp": b"",
     "other.cpp": b'#include "missing.h"\n',
     **{f"isa_{name}.cpp": b"" for name in NAMES},
 }
@@ -93,14 +94,14 @@ def test_flags_say_what_there_is(tmp_path: Path) -> None:
     work = made(tmp_path, ["g++"], sources)
     flags = {unit.name: unit.flags for unit in work.units}
     digest = f'-DREPSR_SOURCES="{digest_of(sources)}"'
-    assert flags["other.cpp"] == (*build.FLAGS, "-DREPSR_HAVE_PORTABLE")
+    assert flags["other.cpp"] == (*build.FLAGS, "-DREPSR_HAVE_PORTABLE", *build.QUICK)
     assert flags["api.cpp"] == (*build.FLAGS, "-DREPSR_HAVE_PORTABLE", digest)
     assert flags["isa_portable.cpp"] == build.FLAGS
 
 
 def test_an_object_depends_on_what_its_text_includes(tmp_path: Path) -> None:
     texts = {unit.name: [name for name, _ in unit.texts] for unit in made(tmp_path, ["g++"]).units}
-    assert texts["api.cpp"] == ["api.cpp", "api.hpp", "deep.hpp"]
+    assert texts["api.cpp"] == ["api.cpp", "api.hpp", "deep.hpp", "kernels.hpp"]
     assert texts["other.cpp"] == ["other.cpp"]
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.kernels.cpu.kernel_programs import kernel_objects
+from tests.kernels.cpu.programs import objects_of_kernels
 
 ALLOWED = {"memcpy", "memset", "memmove", "fmaf", "_GLOBAL_OFFSET_TABLE_"}
 """Of C libraries: compiled for every processor that they run on."""
@@ -16,7 +16,7 @@ ALLOWED = {"memcpy", "memset", "memmove", "fmaf", "_GLOBAL_OFFSET_TABLE_"}
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm (binutils) is not installed")
 def test_an_instruction_set_shows_its_table_alone() -> None:
-    for name, made in kernel_objects().items():
+    for name, made in objects_of_kernels().items():
         listed = subprocess.run(["nm", "-C", str(made)], capture_output=True, text=True, check=True, timeout=60).stdout
         symbols = re.findall(r"^(?:[0-9a-f]+)? +(\w) (.*)$", listed, re.MULTILINE)
         assert len(symbols) > 10, listed[:500]

@@ -97,6 +97,11 @@ CODES: dict[str, tuple[Edit, type[RepsrError], str]] = {
     "too few steps": (with_tensor("DequantizeLinear", 1, zeros(11) + 1, 1), NotPlainError, r"has 11 steps"),
     "no such axis": (with_attribute("DequantizeLinear", "axis", 7, 1), NotPlainError, r"has 12 steps"),
     "blocks": (with_attribute("DequantizeLinear", "block_size", 2, 1), NotPlainError, r"has 12 steps"),
+    "wide weights": (
+        with_tensor("DequantizeLinear", 0, np.full((12, 2, 3, 3), -(2**63), np.int64), 1),
+        NotPlainError,
+        r"^DequantizeLinear 'dequantizelinear1_node' reads something else than codes; expected a tensor of int8, uint8",
+    ),
     "weights in floats": (
         all_of(stored("floats", zeros(12, 2, 3, 3)), rewired("Conv", 1, "floats", 1)),
         NotPlainError,

@@ -280,11 +280,11 @@ def test_what_is_dropped_is_given_back() -> None:
     for _ in range(20):
         Network(model)
     before = resident_bytes()
-    kept = [(Model(CONTENT), Network(model)) for _ in range(100)]
+    kept = [(Model(CONTENT), Network(model)) for _ in range(300)]
     taken = resident_bytes() - before
     assert taken > 2**22
     del kept
-    for _ in range(300):
+    for _ in range(900):
         _ = Model(CONTENT), Network(model)
     assert resident_bytes() - before < 1.5 * taken
 

@@ -57,19 +57,6 @@ def test_no_split_changes_a_bit(instruction_set: str, precision: Precision) -> N
             assert np.array_equal(run(network, image, kind, split, rng), expected), f"seed {seed}, {case}, {split}"
 
 
-def test_fp32_is_the_same_everywhere() -> None:
-    rng = np.random.default_rng(8)
-    for seed in range(CASES):
-        case = random_case(2000 + seed, int8=False)
-        kind, model = kind_of(rng, case), Model(case.content)
-        results = {
-            name: run(Network(model, instruction_set=name), picture(case, kind), kind) for name in instruction_sets()
-        }
-        first = results["portable"]
-        wrong = [name for name, result in results.items() if not np.array_equal(result, first)]
-        assert not wrong, f"seed {seed}, {case}"
-
-
 def test_runs_at_the_same_time_disturb_nobody() -> None:
     """One network, pictures of several sizes, each again and again: memory goes from one run to the next."""
     network = Network(Model(WEIGHTS.read_bytes()))

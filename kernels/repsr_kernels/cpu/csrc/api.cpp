@@ -110,7 +110,7 @@ const repsr::cpu::Kernels& kernels_named(const char* name) {
 }
 
 // The fastest one of this processor that computes in a precision.
-const repsr::cpu::Kernels& kernels_for(repsr_precision precision) {
+const repsr::cpu::Kernels& kernels_for(int32_t precision) {
     const repsr::cpu::Kernels* best = nullptr;
     for (const InstructionSet& set : repsr::cpu::instruction_sets()) {
         if (set.kernels && (repsr::cpu::precisions_of(*set.kernels) >> precision & 1)) best = set.kernels;
@@ -121,7 +121,7 @@ const repsr::cpu::Kernels& kernels_for(repsr_precision precision) {
     return *best;
 }
 
-bool is_precision(int precision) noexcept { return precision >= REPSR_FP32 && precision <= REPSR_INT8; }
+bool is_precision(int32_t precision) noexcept { return precision >= REPSR_FP32 && precision <= REPSR_INT8; }
 
 }  // namespace
 
@@ -177,7 +177,7 @@ const char* repsr_model_property_value(const repsr_model* model, int32_t index) 
     return property ? property->second.c_str() : nullptr;
 }
 
-repsr_status repsr_network_make(const repsr_model* model, repsr_precision precision, const char* instruction_set,
+repsr_status repsr_network_make(const repsr_model* model, int32_t precision, const char* instruction_set,
                                 repsr_network** network, repsr_message* message) {
     return guarded(message, [&] {
         if (!network) refuse("no place for the network: a null pointer");
@@ -187,7 +187,7 @@ repsr_status repsr_network_make(const repsr_model* model, repsr_precision precis
             refuse("precision " + std::to_string(precision) + " does not exist; expected 0, 1 or 2");
         }
         const auto& kernels = instruction_set ? kernels_named(instruction_set) : kernels_for(precision);
-        *network = new repsr_network{{model->model, precision, kernels}};
+        *network = new repsr_network{{model->model, static_cast<repsr_precision>(precision), kernels}};
     });
 }
 
@@ -206,7 +206,7 @@ repsr_status repsr_run(const repsr_network* network, const repsr_job* job, repsr
     });
 }
 
-double repsr_peak(const char* instruction_set, repsr_precision precision, int32_t threads, double seconds) {
+double repsr_peak(const char* instruction_set, int32_t precision, int32_t threads, double seconds) {
     const InstructionSet* set = instruction_set ? find_instruction_set(instruction_set) : nullptr;
     if (!set || !set->kernels || !is_precision(precision) || threads < 1 || !(seconds > 0)) return 0;
     const repsr::cpu::Arithmetic* arithmetic = set->kernels->arithmetic[precision];  // words in the same order

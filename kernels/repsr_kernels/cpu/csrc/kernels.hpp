@@ -13,7 +13,8 @@ namespace repsr::cpu {
 
 constexpr int kOutputs = 8;      // outputs of a layer between head and tail are padded with zeros to a multiple
 constexpr int kSlack = 64;       // words before the first and behind the last pixel of a row that may be read, and behind
-                                 // the last one written: a kernel works on whole vectors
+                                 // the last one written, as a kernel works on whole vectors: `stride` of rows of words
+                                 // is at least `columns + kSlack`. Bytes, planes and skips are read and written exactly
 
 enum class Words : int { floats, halves, codes };  // fp32; bf16; codes of 8 or 16 bits, as the instruction set likes
 
@@ -21,9 +22,11 @@ enum class Words : int { floats, halves, codes };  // fp32; bf16; codes of 8 or 
 struct Packed {
     const uint32_t* weights;  // [blocks of outputs][3 rows][3 columns][groups of inputs][outputs of the block]
     const float* bias;        // [outputs]; of a layer whose output is codes: divided by their step
-    const float* gain;        // [outputs]: a sum of codes becomes gain * sum + bias, in units as bias; null for floats
-    const float* slope;       // [outputs]; null where nothing stands behind the layer
-    const int32_t* start;     // [outputs]: what a sum of codes begins with, as padding and zero are not code 0; null: 0
+    const float* gain;        // [outputs]: a sum of codes becomes gain * sum + bias, in units as bias; null for floats.
+                              // Where codes are made of it, it stays below 2^30, also behind the activation
+    const float* slope;       // [outputs]: where the sign is set, of -0 too; null where nothing stands behind the layer
+    const int32_t* start;     // [outputs]: what a sum of codes begins with, as padding and zero are not code 0; null for
+                              // floats. Sums stay within 32 bits, also those of a part of the products
     int32_t groups;           // of inputs
     int32_t outputs;          // padded: a multiple of kOutputs; of a last layer C s s as it is
     int32_t out_zero;         // where codes are made: value -> clamp(rint(value) + out_zero, out_low, out_high), stored
@@ -36,7 +39,7 @@ struct Source {
     int64_t stride;
 };
 
-// A row of a layer between: pixels 0..columns, and up to kSlack words more of any value behind them.
+// A row of a layer between: `columns` pixels, and up to kSlack words more of any value behind them.
 using MakeRow = void (*)(const Packed&, const Source&, int64_t columns, uint32_t* out, int64_t out_stride);
 
 // Where a row of the result goes. What is added to channel (c, dy, dx) at pixel x is
@@ -49,7 +52,7 @@ struct Target {
     bool clamps;              // floats: to 0..1; bytes always are: to 0..255, rounded half to even
     uint8_t* bytes;           // row 0 of s, pixel 0 of the result: H x W x C; null: floats
     float* floats;            // the same of plane 0
-    int64_t pitch, plane;     // bytes; floats
+    int64_t pitch, plane;     // both in bytes, of floats too
 };
 
 // The last layer, for s rows of the result. Returns whether a value was NaN or infinite. Writes exactly

@@ -198,7 +198,9 @@ void Recogniser::dequantize(const Node& node) {
 
 void Recogniser::dequantize_constant(const Node& node) {
     const auto* found = std::get_if<Constant>(&input(node, 0));
-    if (!found || is_float(found->tensor->type) || !found->steps.empty()) {
+    const Type type = found ? found->tensor->type : Type::none;
+    const bool of_codes = type == Type::int8 || type == Type::uint8 || type == Type::int32;
+    if (!of_codes || !found->steps.empty()) {
         not_plain(node, "reads something else than codes", "a tensor of int8, uint8 or int32");
     }
     Constant constant = *found;

@@ -11,7 +11,6 @@
 namespace repsr::cpu {
 namespace {
 
-constexpr int64_t kTaps = 9;
 constexpr size_t kMostIdleWords = size_t{4} << 20;  // of a strip: what is larger was made for one picture
 
 const Arithmetic* arithmetic_of(const Kernels& kernels, Words words) {
@@ -91,7 +90,7 @@ std::vector<LayerCost> costs_of(const Program& program) {
     std::vector<LayerCost> costs;
     for (size_t i = 0; i < program.stages.size(); ++i) {
         const Packed& packed = (i < program.rows.size() ? program.rows[i].layer : program.pixels).packed;
-        const int64_t instructions = kTaps * packed.groups * packed.outputs;  // of a vector of pixels; two a cycle
+        const int64_t instructions = int64_t{kTaps} * packed.groups * packed.outputs;  // of a vector of pixels; two a cycle
         costs.push_back({static_cast<double>(instructions) / static_cast<double>(2 * program.kernels->lanes),
                          packed.groups * int64_t{sizeof(uint32_t)}, instructions * int64_t{sizeof(uint32_t)}});
     }
@@ -155,7 +154,7 @@ void Network::run(const Picture& picture, const Result& result, int64_t end_row,
             std::unique_ptr<Strip> strip = take_strip(words);
             make_units(*strip);
             give_back(std::move(strip));
-        } catch (const std::bad_alloc&) {  // the others go on
+        } catch (const std::exception&) {  // no memory for it: the others go on
         }
     });
     give_back(std::move(own));

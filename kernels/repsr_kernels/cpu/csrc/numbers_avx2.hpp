@@ -119,7 +119,7 @@ struct Avx2Codes : Avx2Lanes {
     }
     static REPSR_INLINE Pixels broadcast(const uint32_t* word) { return _mm256_set1_epi32(static_cast<int>(*word)); }
     static REPSR_INLINE Sums start(const Packed& layer, int output) {
-        return _mm256_set1_epi32(layer.start ? layer.start[output] : 0);
+        return _mm256_set1_epi32(layer.start[output]);
     }
     static REPSR_INLINE Floats value(Sums sums, const Packed& layer, int output) {
         return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), floats(layer.gain[output]), floats(layer.bias[output]));

@@ -146,7 +146,7 @@ struct Avx512Codes : Avx512Lanes {
     static REPSR_INLINE Pixels load(const uint32_t* words) { return _mm512_loadu_si512(words); }
     static REPSR_INLINE Pixels broadcast(const uint32_t* word) { return _mm512_set1_epi32(static_cast<int>(*word)); }
     static REPSR_INLINE Sums start(const Packed& layer, int output) {
-        return _mm512_set1_epi32(layer.start ? layer.start[output] : 0);
+        return _mm512_set1_epi32(layer.start[output]);
     }
     static REPSR_INLINE Floats value(Sums sums, const Packed& layer, int output) {
         return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), floats(layer.gain[output]), floats(layer.bias[output]));

@@ -1,5 +1,5 @@
-// Types of numbers for AArch64: vectors of 4 words in 32 registers. Blocks of 4 x 5 sums leave registers for the 9 words
-// that are loaded for 20 multiply-adds, in whatever order the compiler does that; cores load as many as they multiply.
+// Types of numbers for AArch64: vectors of 4 words in 32 registers. Blocks of 4 x 5 sums leave registers for what is
+// loaded for 20 multiply-adds, 4 words of weights and 5 vectors, in whatever order the compiler does that.
 #pragma once
 
 #include <arm_neon.h>
@@ -16,8 +16,10 @@ struct NeonLanes {
     using Floats = float32x4_t;
     using Bits = uint32x4_t;
 
-    static REPSR_INLINE Bits load_bits(const void* from) { return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(from))); }
-    // A word into lane 0: a multiply-add takes one lane for all, where spreading it would cost the unit that multiplies.
+    static REPSR_INLINE Bits load_bits(const void* from) {
+        return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(from)));
+    }
+    // A word in lane 0: a multiply-add takes one lane for all, where spreading it would cost the unit that multiplies.
     static REPSR_INLINE Bits load_lane(const uint32_t* word) {
         Bits lane;
         asm("ldr %s0, %1" : "=w"(lane) : "m"(*word));
@@ -30,7 +32,9 @@ struct NeonLanes {
         for (int k = 0; k < count; ++k) values[k] = from[k];
         return vld1q_f32(values);
     }
-    static REPSR_INLINE void store_bits(void* to, Bits bits) { vst1q_u8(static_cast<uint8_t*>(to), vreinterpretq_u8_u32(bits)); }
+    static REPSR_INLINE void store_bits(void* to, Bits bits) {
+        vst1q_u8(static_cast<uint8_t*>(to), vreinterpretq_u8_u32(bits));
+    }
     static REPSR_INLINE Bits bits(Floats value) { return vreinterpretq_u32_f32(value); }
 
     static REPSR_INLINE Floats multiply_add_floats(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
@@ -69,8 +73,8 @@ struct NeonLanes {
         memcpy(to + 8, &last, sizeof last);
     }
     static REPSR_INLINE void store_luma(uint8_t* to, Bits words) {
-        static constexpr uint8_t kPlaces[16] = {0, 4, 8, 12, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-        const uint32_t packed = vgetq_lane_u32(shuffle(words, kPlaces), 0);
+        const uint8x8_t bytes = vmovn_u16(vcombine_u16(vmovn_u32(words), vdup_n_u16(0)));
+        const uint32_t packed = vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
         memcpy(to, &packed, sizeof packed);
     }
     static REPSR_INLINE Bits load_rgb(const uint8_t* from) {
@@ -127,7 +131,7 @@ struct NeonCodeLanes : NeonLanes {
     };
 
     static REPSR_INLINE Sums start(const Packed& layer, int output) {
-        return vdupq_n_s32(layer.start ? layer.start[output] : 0);
+        return vdupq_n_s32(layer.start[output]);
     }
     static REPSR_INLINE Floats value(Sums sums, const Packed& layer, int output) {
         return vfmaq_f32(floats(layer.bias[output]), vcvtq_f32_s32(sums), floats(layer.gain[output]));

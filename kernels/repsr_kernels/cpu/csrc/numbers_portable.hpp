@@ -154,12 +154,14 @@ struct PortableCodes : PortableLanes {
         const Bits both = {*word, *word, *word, *word};
         return {reinterpret_cast<Ints>(both << 16) >> 16, reinterpret_cast<Ints>(both) >> 16};
     }
+    // Without signs, as slack words, which may be anything, could leave 32 bits.
     static REPSR_INLINE void multiply_add(Sums& sums, Pixels pixels, Pixels weights) {
-        sums += pixels.even * weights.even + pixels.odd * weights.odd;
+        const auto product = [](Ints a, Ints b) { return reinterpret_cast<Bits>(a) * reinterpret_cast<Bits>(b); };
+        const Bits sum = product(pixels.even, weights.even) + product(pixels.odd, weights.odd);
+        sums = reinterpret_cast<Sums>(reinterpret_cast<Bits>(sums) + sum);
     }
     static REPSR_INLINE Sums start(const Packed& layer, int output) {
-        const int32_t start = layer.start ? layer.start[output] : 0;
-        return Sums{start, start, start, start};
+        return Sums{} + layer.start[output];
     }
     static REPSR_INLINE Floats value(Sums sums, const Packed& layer, int output) {
         return multiply_add_floats(__builtin_convertvector(sums, Floats), floats(layer.gain[output]),

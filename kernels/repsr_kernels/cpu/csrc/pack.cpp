@@ -10,7 +10,6 @@
 namespace repsr::cpu {
 namespace {
 
-constexpr int kTaps = 9;
 constexpr int kNobody = -1;                       // an output that is padding
 constexpr double kMostCode = double{1 << 30};     // what is rounded to a code stays below, far inside of int32
 
@@ -172,9 +171,7 @@ PackedLayer pack_pixels_layer(const Layer& layer, const Place& place, int colour
             for (int dx = 0; dx < scale; ++dx) order.push_back((colour * scale + dy) * scale + dx);
         }
     }
-    const int block = place.arithmetic->pixels_block[colours == 3][scale - 1];
-    while (order.size() % static_cast<size_t>(block) != 0) order.push_back(kNobody);
-    return pack(layer, place, order, layer.outputs, block);
+    return pack(layer, place, order, layer.outputs, place.arithmetic->pixels_block[colours == 3][scale - 1]);
 }
 
 }  // namespace repsr::cpu

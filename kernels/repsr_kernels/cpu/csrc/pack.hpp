@@ -10,6 +10,8 @@
 
 namespace repsr::cpu {
 
+constexpr int kTaps = 9;  // of a convolution
+
 // A quantization as an arithmetic of codes stores it: `stored = code + shift`.
 struct StoredCodes {
     int32_t zero = 0, low = 0, high = 0;

@@ -151,6 +151,7 @@ template <class N, int kColours, int kScale>
 bool make_pixels(const Packed& layer, const Source& source, int64_t columns, const Target& target) {
     constexpr int kChannels = kColours * kScale * kScale, kBlock = pixels_block<N>(kChannels);
     constexpr int kVectors = SumsStep<N, kBlock>::kVectors;
+    static_assert(kChannels % kBlock == 0, "whole blocks, or they would write behind the sums");
     typename N::Floats check = N::floats(0.0f);
     float sums[kChannels * kVectors * N::kLanes];
     for (int64_t x = 0; x < columns;) {

@@ -29,7 +29,7 @@ typedef enum repsr_status {
     REPSR_BAD_ARGUMENT = 3,   /* null or overlapping buffers, sizes, pitches, names */
     REPSR_UNSUPPORTED = 4,    /* this processor, or this library, cannot do that */
     REPSR_OUT_OF_MEMORY = 5,
-    REPSR_NOT_FINITE = 6      /* the network gives NaN or infinity */
+    REPSR_NOT_FINITE = 6      /* the network gives NaN or infinity, or the picture holds such */
 } repsr_status;
 
 /* One sentence in UTF-8, cut off where it is longer. Every function takes a null pointer in its place. */
@@ -45,7 +45,7 @@ typedef enum repsr_skip { REPSR_NO_SKIP = 0, REPSR_NEAREST = 1, REPSR_BILINEAR =
 /* REPSR_BYTES: uint8 H x W x C. REPSR_FLOATS: float32 planes C x H x W in 0..1. REPSR_FEATURES, of results: float32
  * planes (C s s) x H x W, what the last convolution gives, before skip, PixelShuffle and clamp. */
 typedef enum repsr_samples { REPSR_BYTES = 0, REPSR_FLOATS = 1, REPSR_FEATURES = 2 } repsr_samples;
-/* What the model's own inputs and outputs are. */
+/* What the model's own inputs and outputs are. A model of REPSR_IO_FEATURES gives features only. */
 typedef enum repsr_io { REPSR_IO_FLOAT = 0, REPSR_IO_IMAGE = 1, REPSR_IO_FEATURES = 2 } repsr_io;
 
 typedef struct repsr_description {
@@ -77,7 +77,8 @@ typedef struct repsr_job {
     int32_t out_samples;          /* repsr_samples; REPSR_BYTES only of REPSR_BYTES */
     int32_t threads;              /* at most so many, 1 or more */
     int32_t strip_rows;           /* the picture cut into strips and columns of so many LR pixels, which changes no bit */
-    int32_t block_columns;        /* of the result; 0: as is best for this processor's caches */
+    int32_t block_columns;        /* of the result; 0: as is best for this processor's caches. More than 65536 columns
+                                   * are cut all the same: the memory for rows is bounded */
 } repsr_job;
 
 /* Identity of the library: hexadecimal digest of the sources that it was built of. */
@@ -100,10 +101,10 @@ REPSR_API void repsr_model_describe(const repsr_model* model, repsr_description*
 REPSR_API const char* repsr_model_property_key(const repsr_model* model, int32_t index);
 REPSR_API const char* repsr_model_property_value(const repsr_model* model, int32_t index);
 
-/* Make a model ready. `instruction_set` null: the fastest one that computes in this precision.
+/* Make a model ready. `precision`: repsr_precision. `instruction_set` null: the fastest one that computes in it.
  * REPSR_UNSUPPORTED, REPSR_BAD_ARGUMENT, REPSR_OUT_OF_MEMORY. */
 REPSR_API repsr_status repsr_network_make(
-    const repsr_model* model, repsr_precision precision, const char* instruction_set, repsr_network** network,
+    const repsr_model* model, int32_t precision, const char* instruction_set, repsr_network** network,
     repsr_message* message);
 REPSR_API void repsr_network_free(repsr_network* network);
 REPSR_API const char* repsr_network_instruction_set(const repsr_network* network);
@@ -114,7 +115,7 @@ REPSR_API repsr_status repsr_run(const repsr_network* network, const repsr_job* 
 
 /* Multiply-adds a second of the instruction alone, on so many threads at once, for about so many seconds: the bound of
  * every convolution. 0 where this processor has no such instruction. */
-REPSR_API double repsr_peak(const char* instruction_set, repsr_precision precision, int32_t threads, double seconds);
+REPSR_API double repsr_peak(const char* instruction_set, int32_t precision, int32_t threads, double seconds);
 
 #ifdef __cplusplus
 }
