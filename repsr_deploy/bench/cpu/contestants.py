@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from repsr_deploy.bench.cpu.models import Model
 from repsr_deploy.bench.sources import TRAIN_EXTRA, has_torch
@@ -15,7 +15,6 @@ from repsr_kernels.cpu import network
 from repsr_kernels.cpu.instruction_sets import PRECISIONS, Precision
 
 Name = Literal["native", "openvino", "onnxruntime", "pytorch"]
-NAMES: tuple[Name, ...] = get_args(Name)
 NATIVE: Name = "native"
 OTHERS: tuple[Name, ...] = ("openvino", "onnxruntime")
 """Backends that the engine is compared with, beside PyTorch."""
@@ -34,6 +33,8 @@ class Contestant:
     features: bool = False
     """Whether `file` is of io `features`: our kernel makes the picture behind it, so that the row is partly ours, and
     the engine is not compared with it."""
+    fixed: bool = False
+    """OpenVINO: compiled for the very size, as few can who enlarge pictures of any size."""
     compiles: bool = False
     """Whether PyTorch's compiler is one of the ways: it takes seconds for each size."""
 
@@ -43,8 +44,8 @@ class Contestant:
 
     @property
     def title(self) -> str:
-        """The runtime, and whether our kernel is behind it."""
-        return f"{self.runtime} + our kernel" if self.features else self.runtime
+        """The runtime, whether our kernel is behind it, and whether it is made for one size."""
+        return self.runtime + (" + our kernel" if self.features else "") + (", fixed size" if self.fixed else "")
 
     @property
     def key(self) -> dict[str, str]:
@@ -144,8 +145,10 @@ def _other_runtimes(model: Model, threads: int) -> tuple[list[Contestant], list[
         if name not in missing
         for precision in _precisions(name, model)
     ]
+    fixed = [replace(one, fixed=True) for one in found if one.runtime == "openvino"]
     if model.features is not None:
         found += [replace(one, file=model.features, features=True) for one in found if one.computes != "int8"]
+    found += fixed
     return found, [f"{name} is not measured: {missing[name]}" for name in OTHERS if name in missing]
 
 
@@ -168,4 +171,4 @@ def _has_single(one: Contestant, engine: Engine) -> bool:
     """Whether it is also measured with one thread."""
     if one.runtime == NATIVE:
         return one.instruction_set == engine.best(one.computes)
-    return (one.runtime, one.computes) == ("openvino", "bf16") and not one.features
+    return (one.runtime, one.computes) == ("openvino", "bf16") and not (one.features or one.fixed)

@@ -75,7 +75,7 @@ def _times(entry: Entry, entries: Sequence[Entry]) -> dict[str, float | None]:
     longer = PRECISIONS[: PRECISIONS.index(one.computes) + 1]
     rivals = [other for other in same if other.contestant.runtime != NATIVE and other.contestant.computes in longer]
     best = min(rivals, key=_median_s, default=None)
-    openvino = next((o for o in same if (o.contestant.runtime, o.contestant.computes) == ("openvino", "bf16")), None)
+    openvino = next((o for o in same if (o.contestant.title, o.contestant.computes) == ("openvino", "bf16")), None)
     return {**found, "times_best_other": _speedup(best, entry), "times_openvino_bf16": _speedup(openvino, entry)}
 
 

@@ -30,12 +30,12 @@ def ways_of(contestant: Contestant) -> tuple[str, ...]:
     """The ways that a contestant may take; tiles are those of `Upscaler`, which stay in the cache."""
     if contestant.features:
         return (FEATURES,)
+    if contestant.fixed:
+        return (STATIC,)
     match contestant.runtime:
         case "native":
             return (WHOLE,)
-        case "openvino":
-            return (STATIC, TILES)
-        case "onnxruntime":
+        case "openvino" | "onnxruntime":
             return (WHOLE, TILES)
         case "pytorch":
             # autocast without channels last copies every tensor: it was never the fastest

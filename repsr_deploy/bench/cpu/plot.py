@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repsr_deploy.bench.cpu.contestants import NAMES, NATIVE
+from repsr_deploy.bench.cpu.contestants import NATIVE
 from repsr_deploy.bench.machine import hardware
 from repsr_deploy.bench.plot import DPI, GRAY, MOST_PANELS, RUNTIMES, tidy
 from repsr_deploy.bench.report import Report, Row
@@ -67,7 +67,7 @@ def drawn(rows: Sequence[Row], threads: str) -> dict[tuple[Bar, str], Row]:
         key = row.key
         if row.timing is None or key["model"] != rows[0].key["model"] or key["threads"] != threads:
             continue
-        if key["way"].endswith("alone") or key["runtime"] not in NAMES:
+        if key["way"].endswith("alone") or key["runtime"] not in RUNTIMES:
             continue
         names = [""]
         if key["runtime"] == NATIVE and (key["instructions"], key["computes"]) == (SHOWN_ALONE, "fp32"):
@@ -112,7 +112,7 @@ def _places(bars: Sequence[Bar]) -> list[float]:
 
 def _order(bar: Bar) -> tuple[int, int, str]:
     runtime, precision, name = bar
-    ranks: Mapping[str, int] = {other: rank for rank, other in enumerate(NAMES)}
+    ranks: Mapping[str, int] = {other: rank for rank, other in enumerate(RUNTIMES)}
     shortest_first = [*reversed(PRECISIONS)]
     return ranks[runtime], [str(one) for one in shortest_first].index(precision), name
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +22,8 @@ from repsr_kernels.cpu import shared_library
 from repsr_kernels.cpu.network import Model, Network, Work, instruction_sets, peak_macs_per_s, precisions
 from repsr_kernels.errors import ModelFileError, NotPlainError, RuntimeUnavailableError, UsageError
 
-CONTENT = (Path(repsr_deploy.__file__).parent / "weights" / "photo-x2.onnx").read_bytes()
+WEIGHTS = Path(repsr_deploy.__file__).parent / "weights" / "photo-x2.onnx"
+CONTENT = WEIGHTS.read_bytes()
 HEIGHT, WIDTH = 13, 21
 rng = np.random.default_rng(9)
 
@@ -287,6 +291,28 @@ def test_what_is_dropped_is_given_back() -> None:
     for _ in range(900):
         _ = Model(CONTENT), Network(model)
     assert resident_bytes() - before < 1.5 * taken
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """Those of its parent stay behind; waiting for them would take for ever."""
+    code = f"""
+import os, signal
+import numpy as np
+from repsr_kernels.cpu.network import Model, Network
+network = Network(Model(open({str(WEIGHTS)!r}, "rb").read()))
+image_hwc = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+made = [np.empty((400, 600, 3), np.uint8) for _ in range(2)]
+network.upscale_images(image_hwc, made[0], threads=4)
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    network.upscale_images(image_hwc, made[1], threads=4)
+    os._exit(not np.array_equal(*made))
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_many_threads_use_one_network(network: Network) -> None:
