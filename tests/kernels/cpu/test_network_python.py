@@ -294,7 +294,7 @@ def test_what_is_dropped_is_given_back() -> None:
 
 
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    """Those of its parent stay behind; waiting for them would take for ever."""
+    """Those of its parent stay behind, whatever they were doing."""
     code = f"""
 import os, signal
 import numpy as np
