@@ -19,7 +19,6 @@ RUNTIMES = {
     "native": ("native engine", "#882255"),
     "onnxruntime": ("ONNX Runtime", "#0072B2"),
     "openvino": ("OpenVINO", "#009E73"),
-    "openvino, fixed size": ("OpenVINO for one size", "#7BC8B0"),
     "pytorch": ("PyTorch", "#D55E00"),
     "pytorch-channels-last": ("PyTorch channels-last", "#E69F00"),
     "tensorrt": ("TensorRT", "#CC79A7"),

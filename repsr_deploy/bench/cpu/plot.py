@@ -17,6 +17,9 @@ from repsr_kernels.cpu.instruction_sets import PRECISIONS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FIXED = {"openvino, fixed size": ("OpenVINO for one size", "#7BC8B0")}
+"""Rows that no other bench has: name and colour."""
+LOOKS = RUNTIMES | FIXED
 SUBTITLE = "8-bit picture to 8-bit picture, outputs verified in the same run; shorter is better"
 SHOWN_ALONE = "avx2"
 """An instruction set that stands beside the best one: most processors have no more."""
@@ -67,7 +70,7 @@ def drawn(rows: Sequence[Row], threads: str) -> dict[tuple[Bar, str], Row]:
         key = row.key
         if row.timing is None or key["model"] != rows[0].key["model"] or key["threads"] != threads:
             continue
-        if key["way"].endswith("alone") or key["runtime"] not in RUNTIMES:
+        if key["way"].endswith("alone") or key["runtime"] not in LOOKS:
             continue
         names = [""]
         if key["runtime"] == NATIVE and (key["instructions"], key["computes"]) == (SHOWN_ALONE, "fp32"):
@@ -89,7 +92,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row | None], places: Sequence[float]) 
             axes.annotate("no speed", (0, place), (4, 0), textcoords="offset points", va="center", fontsize=7)
             continue
         median_ms = _median_ms(row)
-        axes.barh(place, min(median_ms, end_ms), height=0.8, color=RUNTIMES[row.key["runtime"]][1])
+        axes.barh(place, min(median_ms, end_ms), height=0.8, color=LOOKS[row.key["runtime"]][1])
         low, high = (min(1e3 * time_s, end_ms) for time_s in row.timing.quartiles_s)
         axes.plot([low, high], [place, place], color=GRAY, linewidth=1.2, solid_capstyle="butt")
         number = f"{median_ms:,.1f}" if median_ms < 100 else f"{median_ms:,.0f}"
@@ -112,14 +115,14 @@ def _places(bars: Sequence[Bar]) -> list[float]:
 
 def _order(bar: Bar) -> tuple[int, int, str]:
     runtime, precision, name = bar
-    ranks: Mapping[str, int] = {other: rank for rank, other in enumerate(RUNTIMES)}
+    ranks: Mapping[str, int] = {other: rank for rank, other in enumerate(LOOKS)}
     shortest_first = [*reversed(PRECISIONS)]
     return ranks[runtime], [str(one) for one in shortest_first].index(precision), name
 
 
 def _label(bar: Bar) -> str:
     runtime, precision, name = bar
-    return f"{RUNTIMES[runtime][0]} {precision}" + (f", {name.upper()}" if name else "")
+    return f"{LOOKS[runtime][0]} {precision}" + (f", {name.upper()}" if name else "")
 
 
 def _median_ms(row: Row) -> float:
