@@ -1,6 +1,6 @@
 """Random networks from the grammar: folded, each is the same function, valid, no dearer, and folded for good.
 
-The normal run takes 300 networks. `REPSR_PROPERTY_EXAMPLES=10000 pytest tests/folding/graph/test_property.py` takes
+The normal run takes 150 networks. `REPSR_PROPERTY_EXAMPLES=10000 pytest tests/folding/graph/test_property.py` takes
 10000, drawn anew at each run; a failure prints the smallest recipe that fails and the line that reproduces it.
 """
 
@@ -29,7 +29,7 @@ from repsr_deploy.folding.graph.read import read_graph
 from repsr_deploy.folding.graph.shapes import reference_shapes
 from tests.folding.graph.grammar import INPUT, Network, networks, reach
 
-EXAMPLES = int(os.environ.get("REPSR_PROPERTY_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("REPSR_PROPERTY_EXAMPLES", "150"))
 OBJECTIVES: tuple[Objective, ...] = ("macs", "nodes")
 EXACT = 1e-10
 """Of the output's range, in float64."""
@@ -47,7 +47,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=EXAMPLES == 300,
+    derandomize=EXAMPLES == 150,
     database=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
